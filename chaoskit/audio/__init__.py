@@ -1,0 +1,1 @@
+"""The beacon and the measures of what was heard."""

@@ -1,0 +1,1 @@
+"""The command line: Typer commands, output choice and exit codes; `wiring` alone builds adapters."""

@@ -1,0 +1,1 @@
+"""One file a fault kind: parameters, undo, inject, effect, heal."""

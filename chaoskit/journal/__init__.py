@@ -1,0 +1,1 @@
+"""The append-only record of a run, its run folder and the wire format of events."""

@@ -1,0 +1,1 @@
+"""Incident record and replay map to an experiment; pace, fidelity and comparison."""

@@ -1,0 +1,1 @@
+"""Pure functions of a run record: timelines, terminal text, JSON."""

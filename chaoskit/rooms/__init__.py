@@ -1,0 +1,1 @@
+"""The RoomDriver implementations that participants of the crowd use."""

@@ -1,0 +1,1 @@
+"""Start and stop a stack: one class a file, one file a way of running services."""

@@ -1,0 +1,1 @@
+"""What a stack runs; each service is started as `python -m chaoskit.services.NAME`."""

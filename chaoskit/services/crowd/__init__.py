@@ -1,0 +1,1 @@
+"""Shards of participants that really send and really listen."""

@@ -1,0 +1,1 @@
+"""The application's backend: which room an event is in, leases, grants, fresh rooms."""

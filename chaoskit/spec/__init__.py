@@ -1,0 +1,1 @@
+"""YAML files to experiments, incident records and stacks, with every error at once."""
