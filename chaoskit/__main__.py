@@ -1,4 +1,4 @@
-"""The way in: refuses a platform or a Python that cannot work, then hands over to the command line."""
+"""Refuses a platform or a Python that cannot work, then hands over to the command line."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Where the data files that come with chaoskit are: beside the package in a checkout, inside it in a wheel."""
+"""Where the data files of chaoskit are: beside the package in a checkout, inside it in a wheel."""
 
 from pathlib import Path
 

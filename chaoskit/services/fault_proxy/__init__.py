@@ -1,1 +1,1 @@
-"""The embedded fault proxy: Toxiproxy's HTTP API over TCP links, and UDP links with dynamic peers."""
+"""The embedded fault proxy: Toxiproxy's HTTP API for TCP links, and UDP links."""
