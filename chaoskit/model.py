@@ -503,13 +503,47 @@ class ProxyVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatus:
-    """A service as the kernel sees it. `state`: running | stopped | exited; `exit`: status or -signal."""
+    """A service as the kernel sees it. `state`: running | stopped | exited; `exit`: status or -signal.
+
+    `started_s`: monotonic seconds at which this process was started; a restart changes it and the pid.
+    """
 
     name: str
     pid: int
     state: str
     exit: int | None = None
     started_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthProbe:
+    """How a service shows that it serves. `kind`: http (GET `path` answers 200) | tcp (accepts) | none.
+
+    `port` is the name of the port to ask.
+    """
+
+    kind: str = "none"
+    port: str = "main"
+    path: str = "/health"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """One process of a stack, as a runtime starts it.
+
+    `argv`: template; `{python}`, `{name}`, `{ready}` (path of the ready file in the run folder) and
+    `{port}` or `{port:NAME}` are filled in. `ports`: name → fixed number, 0 = one of the run's block;
+    a restarted service keeps its ports. `ready`: the process writes its ready file when it serves.
+    `depends`: services that must be healthy first.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ports: Mapping[str, int] = field(default_factory=dict)
+    ready: bool = True
+    health: HealthProbe = field(default_factory=HealthProbe)
+    depends: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- run events ----------------------------------------------------------------------------------
@@ -646,3 +680,26 @@ class RunEnded(Event):
     status: RunStatus
     residual: tuple[str, ...] = ()
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealBegun(Event):
+    """Somebody other than the engine takes the run over: `by` guardian | heal; `why` in words."""
+
+    type: ClassVar[str] = "heal_begun"
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealEnded(Event):
+    """The take-over is done. `killed`: services that had to be killed; `left`: processes still there.
+
+    `residual`: faults that could not be confirmed healed.
+    """
+
+    type: ClassVar[str] = "heal_ended"
+    by: str
+    residual: tuple[str, ...] = ()
+    killed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
