@@ -505,7 +505,8 @@ class ProxyVersion:
 class ServiceStatus:
     """A service as the kernel sees it. `state`: running | stopped | exited; `exit`: status or -signal.
 
-    `started_s`: monotonic seconds at which this process was started; a restart changes it and the pid.
+    `started_s`: monotonic seconds at which this process was started; a restart changes both it and
+    the pid.
     """
 
     name: str
@@ -517,9 +518,9 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthProbe:
-    """How a service shows that it serves. `kind`: http (GET `path` answers 200) | tcp (accepts) | none.
+    """How a service shows that it serves, on the port named `port`.
 
-    `port` is the name of the port to ask.
+    `kind`: http (GET `path` answers 200) | tcp (accepts) | none.
     """
 
     kind: str = "none"
@@ -531,10 +532,10 @@ class HealthProbe:
 class ServiceSpec:
     """One process of a stack, as a runtime starts it.
 
-    `argv`: template; `{python}`, `{name}`, `{ready}` (path of the ready file in the run folder) and
-    `{port}` or `{port:NAME}` are filled in. `ports`: name → fixed number, 0 = one of the run's block;
-    a restarted service keeps its ports. `ready`: the process writes its ready file when it serves.
-    `depends`: services that must be healthy first.
+    `argv`: template; `{python}`, `{name}`, `{ready}` (the ready file, from the run folder) and
+    `{port}` or `{port:NAME}` are filled in. `ports`: name → fixed number, 0 = one of the run's
+    block; a restarted service keeps its ports. `ready`: the process writes its ready file when it
+    serves. `depends`: services that must be healthy first.
     """
 
     name: str
@@ -693,9 +694,9 @@ class HealBegun(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealEnded(Event):
-    """The take-over is done. `killed`: services that had to be killed; `left`: processes still there.
+    """The take-over is done. `residual`: faults that could not be confirmed healed.
 
-    `residual`: faults that could not be confirmed healed.
+    `killed`: services that had to be killed; `left`: processes that are still there.
     """
 
     type: ClassVar[str] = "heal_ended"
