@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chaoskit.audio.codes import HOWL, UNJUDGED
+from chaoskit.audio.listening import HOWL, UNJUDGED
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
