@@ -76,7 +76,7 @@ class ReconnectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectRule:
-    """Wait before try n (0-based): fixed base; base*2^n up to cap; or uniform(0, that) for full jitter.
+    """Wait before try n (0-based): base; base*2^n up to cap; or uniform(0, that) for full jitter.
 
     `attempts` None = for ever. Source of full jitter: AWS architecture blog, exponential backoff.
     """
@@ -99,8 +99,8 @@ class ClientRules:
     """What the product's client does by itself. Nothing in chaoskit helps it beyond this.
 
     `poll_s`: period of the state poll (each client starts at a random phase).
-    `join_timeout_s`: one whole join attempt. `media_timeout_s`: no datagram for so long while joined
-    makes the client rejoin (None = it stays). `heartbeat_s`: lease heartbeat of host candidates.
+    `join_timeout_s`: one whole join attempt. `media_timeout_s`: so long without a
+    datagram while joined makes the client rejoin (None = it stays). `heartbeat_s`: lease heartbeat of host candidates.
     """
 
     reconnect: ReconnectRule = field(default_factory=ReconnectRule)
@@ -113,10 +113,10 @@ class ClientRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Participants that share role, client rules and zone; they own participants first..first+count-1.
+    """Participants that share role, client rules and zone: numbers first..first+count-1.
 
     `speaker`: beacon band 0..2 when its (single) member speaks, else None.
-    `candidate`: sends the host lease heartbeat. `arrive_from_s`, `arrive_over_s`: arrivals are spread
+    `candidate`: sends the host lease heartbeat. `arrive_from_s`, `arrive_over_s`: arrivals spread
     evenly over that span of run time.
     """
 
@@ -282,7 +282,7 @@ class BlastRadius:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """How to heal one fault, as data: names we chose and the prior state; journaled before injection."""
+    """How to heal one fault, as data: names we chose, prior state; journaled before injection."""
 
     fault_id: str
     kind: str
@@ -293,8 +293,8 @@ class Undo:
 class Effect:
     """What an independent witness saw of a fault. `affected`/`targeted` count units (see `unit`).
 
-    `measures`: numbers that the witness saw, e.g. {"connections_lost": 1}. `first_s`: run time of the
-    first effect (proxy's or kernel's stamp), None when none was seen.
+    `measures`: numbers that the witness saw, e.g. {"connections_lost": 1}. `first_s`: run time of
+    the first effect (proxy's or kernel's stamp), None when none was seen.
     """
 
     measures: Mapping[str, float]
@@ -385,8 +385,10 @@ class Control:
 class Experiment:
     """One run, fully written down. Replays compile to this too.
 
-    Times: arrivals from run time 0; gate from `gate_from_s` for `gate_s`; the method's zero is
-    `method_zero_s`; the run ends at `end_s` unless a trigger makes it later.
+    Times: arrivals from run time 0; gate from `gate_from_s` for `gate_s` (0 = none); the method's
+    zero is `method_zero_s`; the run ends at `end_s` at the latest. `recovery_s`: from the last heal
+    to the closing steady state, which lasts `steady_again_s`; None = the recovery lasts until
+    `end_s - steady_again_s` (replays).
     """
 
     id: str
@@ -408,6 +410,7 @@ class Experiment:
     method_zero_s: float = 0.0
     end_s: float = 60.0
     steady_again_s: float = 10.0
+    recovery_s: float | None = None
     control: Control | None = None
     digest: str = ""
 
@@ -440,6 +443,108 @@ class LinkSpec:
     def service(self) -> str:
         """The service (last part of the name)."""
         return self.name.split(".")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthProbe:
+    """How a service shows that it serves, on the port named `port`.
+
+    `kind`: http (GET `path` answers 200) | tcp (accepts) | none.
+    """
+
+    kind: str = "none"
+    port: str = "main"
+    path: str = "/health"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """One process of a stack, as a runtime starts it.
+
+    `argv`: template; `{python}`, `{name}`, `{ready}` (the ready file, from the run folder) and
+    `{port}` or `{port:NAME}` are filled in. `ports`: name → fixed number, 0 = one of the run's
+    block; a restarted service keeps its ports. `ready`: the process writes its ready file when it
+    serves. `depends`: services that must be healthy first.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ports: Mapping[str, int] = field(default_factory=dict)
+    ready: bool = True
+    health: HealthProbe = field(default_factory=HealthProbe)
+    depends: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneSpec:
+    """How a group reaches the services of one plane. `transport`: tcp | udp; `port`: a port's name.
+
+    `upstream`: `service` (the service's address) or `dynamic` (peers are announced, UDP only).
+    `allows`: fault kinds that may act on links of this plane.
+    """
+
+    plane: Plane
+    services: tuple[str, ...]
+    transport: str
+    port: str = "main"
+    upstream: str = "service"
+    allows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A stack as its file describes it; any runtime realises it.
+
+    `proxy`, `directory`, `rooms`: names of the services that play these parts. `allows`: service →
+    fault kinds that may act on it. `harness`: link groups that are no crowd (observer, operator,
+    the directory itself) → the planes that they use.
+    """
+
+    id: str
+    title: str
+    services: tuple[ServiceSpec, ...]
+    planes: tuple[PlaneSpec, ...]
+    proxy: str
+    directory: str
+    rooms: tuple[str, ...]
+    harness: Mapping[str, tuple[Plane, ...]] = field(default_factory=dict)
+    allows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def service_names(self) -> tuple[str, ...]:
+        """Return the names of all services, in the order of the file."""
+        return tuple(s.name for s in self.services)
+
+    def links(
+        self, groups: Iterable[str], addresses: Mapping[tuple[str, str], str] | None = None
+    ) -> tuple[LinkSpec, ...]:
+        """Return every link of `groups` and of the harness, in a stable order.
+
+        `addresses`: (service, port name) → `host:port`; without them upstreams are empty, which is
+        enough to plan. Raises KeyError when an address is missing from a mapping that is given.
+        """
+        wanted: list[tuple[str, tuple[Plane, ...]]] = [(g, tuple(Plane)) for g in groups]
+        wanted += self.harness.items()
+        return tuple(
+            LinkSpec(
+                name=f"{group}.{plane.plane}.{service}",
+                transport=plane.transport,
+                upstream=_upstream(plane, service, addresses),
+            )
+            for group, planes in wanted
+            for plane in self.planes
+            if plane.plane in planes
+            for service in plane.services
+            if service != group
+        )
+
+
+def _upstream(
+    plane: PlaneSpec, service: str, addresses: Mapping[tuple[str, str], str] | None
+) -> str:
+    if plane.upstream == "dynamic":
+        return "dynamic"
+    return "" if addresses is None else addresses[service, plane.port]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -503,10 +608,10 @@ class ProxyVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatus:
-    """A service as the kernel sees it. `state`: running | stopped | exited; `exit`: status or -signal.
+    """A service as the kernel sees it. `state`: running | stopped | exited.
 
-    `started_s`: monotonic seconds at which this process was started; a restart changes both it and
-    the pid.
+    `exit`: exit status, or minus the signal. `started_s`: monotonic seconds at which this process
+    was started; a restart changes both it and the pid.
     """
 
     name: str
@@ -514,37 +619,6 @@ class ServiceStatus:
     state: str
     exit: int | None = None
     started_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthProbe:
-    """How a service shows that it serves, on the port named `port`.
-
-    `kind`: http (GET `path` answers 200) | tcp (accepts) | none.
-    """
-
-    kind: str = "none"
-    port: str = "main"
-    path: str = "/health"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSpec:
-    """One process of a stack, as a runtime starts it.
-
-    `argv`: template; `{python}`, `{name}`, `{ready}` (the ready file, from the run folder) and
-    `{port}` or `{port:NAME}` are filled in. `ports`: name → fixed number, 0 = one of the run's
-    block; a restarted service keeps its ports. `ready`: the process writes its ready file when it
-    serves. `depends`: services that must be healthy first.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    ports: Mapping[str, int] = field(default_factory=dict)
-    ready: bool = True
-    health: HealthProbe = field(default_factory=HealthProbe)
-    depends: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- run events ----------------------------------------------------------------------------------
@@ -675,7 +749,7 @@ class Aborted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(Event):
-    """The method and its rollback are over. `residual` names faults that could not be confirmed healed."""
+    """Method and rollback are over. `residual` names faults that could not be confirmed healed."""
 
     type: ClassVar[str] = "run_ended"
     status: RunStatus
