@@ -100,7 +100,8 @@ class ClientRules:
 
     `poll_s`: period of the state poll (each client starts at a random phase).
     `join_timeout_s`: one whole join attempt. `media_timeout_s`: so long without a
-    datagram while joined makes the client rejoin (None = it stays). `heartbeat_s`: lease heartbeat of host candidates.
+    datagram while joined makes the client rejoin (None = it stays). `heartbeat_s`: period of the
+    lease heartbeat of host candidates.
     """
 
     reconnect: ReconnectRule = field(default_factory=ReconnectRule)
