@@ -1,1 +1,1 @@
-"""The append-only record of a run, its run folder and the wire format of events."""
+"""The record of a run: its folder, its append-only journal, what its crowd reported."""
