@@ -4,7 +4,7 @@ ARGS   ?=
 V      ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready replay test check full bench lock clean
+.PHONY: help setup ready replay test check full bench lock clean format lint types imports unused
 
 ready_command = $(PYTHON) -E -s tools/bootstrap.py $(if $(V),--verbose)
 
@@ -23,12 +23,17 @@ replay: ready  ## play the launch night, about two minutes; ARGS="--seed 3"
 test: ready  ## all tests; ARGS="tests/unit -k gap" picks some
 	@.venv/bin/python -m tools.run_tests $(ARGS)
 
-check: ready  ## format, lint, types, import contracts, dead code
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	.venv/bin/mypy chaoskit tests tools
-	.venv/bin/lint-imports
-	.venv/bin/vulture
+check: ready  ## format, lint, types, import contracts, dead code; tells all that is wrong
+	@$(MAKE) --no-print-directory --keep-going format lint types imports unused
+
+format lint types imports unused:
+	.venv/bin/$(check_$@)
+
+check_format  = ruff format --check .
+check_lint    = ruff check .
+check_types   = mypy chaoskit tests tools
+check_imports = lint-imports --no-cache
+check_unused  = vulture
 
 full: ready  ## the slow matrices
 	@.venv/bin/python -m tools.run_tests -m full $(ARGS)

@@ -245,11 +245,17 @@ def _get(url: str, settings: PipSettings) -> tuple[str, str, bytes]:
             with opener.open(request, timeout=settings.timeout_s) as answer:
                 return answer.geturl(), answer.headers.get("Content-Type", ""), answer.read()
         except OSError as error:
-            refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
-            if refused or attempt == _TRIES:
+            if attempt == _TRIES or _is_final(error):
                 raise
             time.sleep(0.5 * attempt)
     raise AssertionError("the loop returns or raises")
+
+
+def _is_final(error: OSError) -> bool:
+    """Whether asking again would get the same answer."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code < 500
+    return isinstance(getattr(error, "reason", error), ConnectionRefusedError)
 
 
 def _credentials(user: str | None, password: str | None, host: str) -> str | None:
