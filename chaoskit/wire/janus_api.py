@@ -129,6 +129,9 @@ def parse_requests(text: str) -> Iterator[Request | CoreError]:
         except (ValueError, RecursionError) as error:
             yield _not_json(str(error))
             return
+        if not isinstance(value, dict | list):
+            yield _not_json("'[' or '{' expected")
+            return
         while position < len(text) and text[position].isspace():
             position += 1
         try:
@@ -143,7 +146,7 @@ def _not_json(why: str) -> CoreError:
 
 def _parse_request(value: Json) -> Request:
     if not isinstance(value, dict):
-        # Janus reads members of whatever it got and so misses the first one.
+        # Janus looks for members in a list, too, and so misses the first one.
         value = {}
     for name in ("transaction", "janus"):
         if name not in value:
@@ -179,15 +182,16 @@ def encode_request(
     *,
     session_id: int | None = None,
     handle_id: int | None = None,
-    **fields: Json,
+    members: Mapping[str, Json] | None = None,
 ) -> str:
-    """Return a request as text; `fields` are further members, such as `plugin` or `body`."""
+    """Return a request as text; `members` are further ones, such as `plugin` or `body`."""
     message: dict[str, Json] = {"janus": keyword, "transaction": transaction}
     if session_id is not None:
         message["session_id"] = session_id
     if handle_id is not None:
         message["handle_id"] = handle_id
-    return dumps(message | fields)
+    message.update(members or {})
+    return dumps(message)
 
 
 def encode_reply(
@@ -196,7 +200,7 @@ def encode_reply(
     session_id: int | None = None,
     transaction: str | None = None,
     sender: int | None = None,
-    **fields: Json,
+    members: Mapping[str, Json] | None = None,
 ) -> str:
     """Return a message of the server that carries no plugin data, in Janus's member order."""
     message: dict[str, Json] = {"janus": keyword}
@@ -206,7 +210,8 @@ def encode_reply(
         message["transaction"] = transaction
     if sender is not None:
         message["sender"] = sender
-    return dumps(message | fields)
+    message.update(members or {})
+    return dumps(message)
 
 
 def encode_error(error: CoreError) -> str:
@@ -215,7 +220,7 @@ def encode_error(error: CoreError) -> str:
         "error",
         session_id=error.session_id,
         transaction=error.transaction,
-        error={"code": int(error.code), "reason": error.reason},
+        members={"error": {"code": int(error.code), "reason": error.reason}},
     )
 
 
