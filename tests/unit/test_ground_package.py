@@ -2,12 +2,16 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from chaoskit import data
 from chaoskit.__main__ import refusal_for
+from chaoskit.cli.app import app
+from chaoskit.report.result import EXIT_CODES
 
 pytestmark = pytest.mark.unit
 
@@ -71,3 +75,25 @@ def test_commands_of_the_front_page_are_targets_of_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(), re.M))
     assert named <= targets
+
+
+def test_the_exit_codes_of_the_front_page_are_those_of_the_program() -> None:
+    table = re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.M)
+    assert [int(code) for code in table] == [code for code, _ in EXIT_CODES]
+
+
+def commands_of_the_front_page() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    return re.findall(r"^chaoskit ([^#\n]*[^#\n ])", "".join(blocks), re.M)
+
+
+def test_the_front_page_shows_commands() -> None:
+    assert len(commands_of_the_front_page()) >= 5
+
+
+@pytest.mark.parametrize("line", commands_of_the_front_page())
+def test_a_command_of_the_front_page_is_one_that_the_program_takes(line: str) -> None:
+    name, *arguments = shlex.split(line)
+    command = typer.main.get_group(app).commands[name]
+    # Parses the options and arguments; nothing is called.
+    command.make_context(name, arguments).close()
