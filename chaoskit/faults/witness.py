@@ -1,0 +1,276 @@
+"""What peers saw of a fault on links: the proof that never asks whoever wrote the fault.
+
+The witness is the crowd: a connection that a client lost, datagrams that stopped arriving, replies
+that take longer. The proxy's own configuration and counters prove nothing; its stamp of the first
+touched unit only dates an effect that a peer has shown.
+
+A *unit* is one participant on one link (signal, media), or one link as a whole (api, where requests
+come and go). A unit is *due* once it must have noticed; until then it is pending, not targeted.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from chaoskit.errors import AdapterError
+from chaoskit.model import Effect, LinkSpec, Plane, Undo
+from chaoskit.ports import CrowdFacts, Loss, NetSample, Tools
+
+SILENT_FOR_S = 0.4
+"""So long without a datagram counts as cut: 20 frames, ten times the longest masked gap."""
+RECENT_S = 10.0
+"""A TCP link is in use when it answered within this time before the fault."""
+STALE_S = 3.0
+"""A peer that reported nothing for so long has had its chance to notice."""
+WITNESS = "peers (crowd facts)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How a link was used when the undo was written.
+
+    `users`: joined participants. `every_s`: longest recent pause between two answers on a TCP link
+    (the pause since the last one included), None = no recent answers. `rtt_ms`, `transit_ms`: the
+    medians before the fault; transit by participant, in the order of `users`.
+    """
+
+    link: str
+    group: str
+    plane: str
+    users: tuple[int, ...] = ()
+    every_s: float | None = None
+    rtt_ms: float | None = None
+    transit_ms: tuple[float, ...] = ()
+
+
+def uses(links: Sequence[LinkSpec], tools: Tools) -> tuple[Use, ...]:
+    """Return how `links` are used now. Links that nobody uses are left out."""
+    facts, now = tools.need_facts(), tools.clock.now()
+    found = (_use(link, tools, facts, now) for link in links)
+    return tuple(use for use in found if use is not None)
+
+
+def handle(links: Sequence[LinkSpec], tools: Tools) -> dict[str, Any]:
+    """Return the part of an undo that the witness needs later: links, moment, and their use."""
+    return {
+        "links": [link.name for link in links],
+        "at_s": tools.clock.now(),
+        "in_use": [asdict(use) for use in uses(links, tools)],
+    }
+
+
+def uses_of(undo: Undo) -> tuple[Use, ...]:
+    """Return what `handle` wrote, after a journal's round trip too."""
+    return tuple(
+        Use(**{**raw, "users": tuple(raw["users"]), "transit_ms": tuple(raw["transit_ms"])})
+        for raw in undo.handle["in_use"]
+    )
+
+
+def at_s(undo: Undo) -> float:
+    """Return the run time just before the injection."""
+    return float(undo.handle["at_s"])
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts units; `first_s` is the earliest moment at which a peer saw the effect."""
+
+    seen: int = 0
+    due: int = 0
+    pending: int = 0
+    first_s: float | None = None
+
+    def add(self, seen_s: float | None, *, due: bool) -> None:
+        """Count one unit: seen at `seen_s`, or not seen though `due`, or still pending."""
+        if seen_s is not None:
+            self.seen, self.due = self.seen + 1, self.due + 1
+            self.first_s = seen_s if self.first_s is None else min(self.first_s, seen_s)
+        elif due:
+            self.due += 1
+        else:
+            self.pending += 1
+
+
+async def report(
+    undo: Undo, tools: Tools, tally: Tally, measures: Mapping[str, float], share: float | None
+) -> Effect:
+    """Return the effect that `tally` shows, dated by the proxy's stamp where there is one.
+
+    With a `share` the proxy rolls the dice for each client, so the target is the lower end (two
+    standard deviations) of how many it then hits.
+    """
+    targeted = tally.due
+    if share is not None and share < 1.0 and tally.due:
+        spread = 2 * math.sqrt(tally.due * share * (1 - share))
+        targeted = max(1, math.floor(tally.due * share - spread))
+    idle = "" if uses_of(undo) else "; nobody used these links when the fault began"
+    return Effect(
+        measures={**measures, "units": tally.due, "pending": tally.pending},
+        witness=WITNESS + idle,
+        affected=min(tally.seen, targeted),
+        targeted=targeted,
+        unit="participant links",
+        first_s=await _first_s(undo, tools, tally.first_s) if tally.seen else None,
+    )
+
+
+async def cut_effect(undo: Undo, tools: Tools, *, at_once: bool) -> Effect:
+    """Return who lost what on links that should carry nothing.
+
+    `at_once`: TCP connections were reset, so a peer must notice immediately; otherwise only when an
+    answer that was due stays out.
+    """
+    facts, since, now = tools.need_facts(), at_s(undo), tools.clock.now()
+    losses = facts.losses(since_s=since)
+    first_loss = _first_by(losses, lambda loss: loss.participant)
+    tally, lost, silent = Tally(), 0, 0
+    for use in uses_of(undo):
+        on_link = [loss for loss in losses if loss.link == use.link]
+        if use.plane == Plane.MEDIA:
+            reported = _first_by(on_link, lambda loss: loss.participant)
+            for k in use.users:
+                samples = after(facts.net(k), since)
+                seen_s = _earliest(silent_from(samples), reported.get(k))
+                silent += seen_s is not None
+                tally.add(seen_s, due=_media_due(samples, first_loss.get(k), since, now))
+            continue
+        stopped_s = _answers_stopped(use, facts, since, now)
+        units: tuple[int | None, ...] = (None,) if use.plane == Plane.API else use.users
+        reported = _first_by(on_link, lambda loss: loss.participant)
+        for unit in units:
+            own = min(reported.values(), default=None) if unit is None else reported.get(unit)
+            seen_s = own if own is not None else stopped_s
+            lost += seen_s is not None
+            waited = use.every_s is not None and now - since >= 2 * use.every_s
+            tally.add(seen_s, due=waited or (at_once and unit is not None))
+    measures = {"connections_lost": float(lost), "media_silent": float(silent)}
+    return await report(undo, tools, tally, measures, undo.handle.get("share"))
+
+
+def after(samples: Sequence[NetSample], since_s: float) -> list[NetSample]:
+    """Return the samples taken at or after `since_s`, oldest first."""
+    kept: list[NetSample] = []
+    for sample in reversed(samples):
+        if sample.at_s < since_s:
+            break
+        kept.append(sample)
+    kept.reverse()
+    return kept
+
+
+def before(samples: Sequence[NetSample], until_s: float, count: int) -> list[NetSample]:
+    """Return the last `count` samples taken before `until_s`, oldest first."""
+    earlier = [s for s in samples if s.at_s < until_s]
+    return earlier[-count:]
+
+
+def silent_from(samples: Sequence[NetSample]) -> float | None:
+    """Return when the first span of `SILENT_FOR_S` without a received datagram began, or None."""
+    start: NetSample | None = None
+    for sample in samples:
+        if start is None or sample.received != start.received:
+            start = sample
+        elif sample.at_s - start.at_s >= SILENT_FOR_S:
+            return start.at_s
+    return None
+
+
+def is_rising(samples: Sequence[NetSample]) -> bool:
+    """Return whether datagrams arrived between the last two samples."""
+    return len(samples) >= 2 and samples[-1].received > samples[-2].received
+
+
+def _use(link: LinkSpec, tools: Tools, facts: CrowdFacts, now: float) -> Use | None:
+    group = next((g for g in tools.crowd.groups if g.name == link.group), None)
+    if group is None:
+        return None
+    presence = facts.presence()
+    here = [
+        k
+        for k in group.members()
+        if k in presence and presence[k].state == "joined" and presence[k].node == link.service
+    ]
+    if link.plane == Plane.MEDIA:
+        recent = {k: before(facts.net(k), now + 1e-9, 3) for k in here}
+        users = [k for k in here if is_rising(recent[k])]
+        transit = tuple(median(s.transit_ms for s in recent[k]) for k in users)
+        if not users:
+            return None
+        return Use(
+            link=link.name,
+            group=group.name,
+            plane=link.plane,
+            users=tuple(users),
+            transit_ms=transit,
+        )
+    answers = [(t, ms) for t, ms in facts.rtt_ms(link.name) if now - RECENT_S <= t <= now]
+    users = here if link.plane == Plane.SIGNAL else list(group.members()) if answers else []
+    if not users:
+        return None
+    moments = sorted([*(t for t, _ in answers), now])
+    pauses = [b - a for a, b in pairwise(moments)]
+    return Use(
+        link=link.name,
+        group=group.name,
+        plane=link.plane,
+        users=tuple(users),
+        every_s=max(pauses) if pauses else None,
+        rtt_ms=median(ms for _, ms in answers) if answers else None,
+    )
+
+
+def _media_due(
+    samples: Sequence[NetSample], first_loss_s: float | None, since: float, now: float
+) -> bool:
+    """Whether an ear that noticed nothing must have noticed.
+
+    An ear that its client closed because the session broke on another link has nothing to notice:
+    it stays pending. One that says nothing at all, without such a reason, is due.
+    """
+    if samples and samples[-1].at_s - samples[0].at_s >= SILENT_FOR_S:
+        return True
+    return first_loss_s is None and now - since >= STALE_S
+
+
+def _answers_stopped(use: Use, facts: CrowdFacts, since: float, now: float) -> float | None:
+    """Return when the answers of a TCP link stopped: none for twice the longest recent pause.
+
+    Only while the group is known to be alive, else a dead shard would prove any fault.
+    """
+    if use.every_s is None:
+        return None
+    last = max((t for t, _ in facts.rtt_ms(use.link) if t >= since), default=since)
+    if now - last < max(2 * use.every_s, SILENT_FOR_S):
+        return None
+    heard_of = any(facts.net(k) and facts.net(k)[-1].at_s > last + use.every_s for k in use.users)
+    return last if heard_of else None
+
+
+def _first_by(losses: Sequence[Loss], key: Callable[[Loss], int]) -> dict[int, float]:
+    first: dict[int, float] = {}
+    for loss in losses:
+        k = key(loss)
+        first[k] = min(loss.at_s, first.get(k, loss.at_s))
+    return first
+
+
+def _earliest(*moments: float | None) -> float | None:
+    return min((m for m in moments if m is not None), default=None)
+
+
+async def _first_s(undo: Undo, tools: Tools, seen_s: float | None) -> float | None:
+    stamps: list[float] = []
+    if tools.proxy is not None:
+        for name in undo.handle["links"]:
+            try:
+                stamp = (await tools.proxy.counters(name)).first_effect_s
+            except AdapterError:
+                continue
+            if stamp is not None:
+                stamps.append(tools.clock.to_run(stamp))
+    # A stamp from before the injection belongs to an earlier fault on the same link.
+    return min((s for s in stamps if s >= at_s(undo) - 0.05), default=seen_s)
