@@ -33,7 +33,7 @@ check_format  = ruff format --check .
 check_lint    = ruff check .
 check_types   = mypy chaoskit tests tools
 check_imports = lint-imports --no-cache
-check_unused  = vulture
+check_unused  = python -m tools.unused
 
 full: ready  ## the slow matrices
 	@.venv/bin/python -m tools.run_tests -m full $(ARGS)
