@@ -1,7 +1,8 @@
 """Gaps, recovery and books of many listeners at once, on arrays of shape [listeners, slots].
 
-One slot is 20 ms. Pure numpy; nothing here knows where the arrays come from. Classes and the recovery
-rule: reference audio.md, section 2 (the delay condition is judged by the check `audio_age`).
+One slot is 20 ms. Pure numpy; nothing here knows where the arrays come from. Classes and the
+recovery rule: reference audio.md, section 2 (the delay condition is judged by the check
+`audio_age`).
 """
 
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ _CLASSES = tuple(GapClass)
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Maximal runs of True: parallel arrays of row, first column and length, ordered by row, column."""
+    """Maximal runs of True: parallel arrays of row, first column and length, in that order."""
 
     row: NDArray[np.intp]
     start: NDArray[np.intp]
@@ -68,6 +69,16 @@ def longest(mask: Mask) -> Counts:
     found = runs(mask)
     out = np.zeros(mask.shape[0], dtype=np.int64)
     np.maximum.at(out, found.row, found.length)
+    return out
+
+
+def first_run(mask: Mask, at_least: int) -> Counts:
+    """Return, for each row, where its first run of at least `at_least` True begins; -1 for none."""
+    found = runs(mask)
+    long = found.length >= at_least
+    out = np.full(mask.shape[0], -1, dtype=np.int64)
+    # Runs come in order of row and column: written backwards, the first of each row stays.
+    out[found.row[long][::-1]] = found.start[long][::-1]
     return out
 
 
@@ -104,14 +115,15 @@ def in_long_gap(missed: Mask, at_least_slots: int = INTERRUPTION_SLOTS) -> Mask:
 def _window_sums(mask: Mask, width: int) -> NDArray[np.int32]:
     sums = np.zeros((mask.shape[0], mask.shape[1] + 1), dtype=np.int32)
     np.cumsum(mask, axis=1, out=sums[:, 1:])
-    return sums[:, width:] - sums[:, :-width]
+    return np.subtract(sums[:, width:], sums[:, :-width], dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Of each row: column of the impact, or UNAFFECTED; column at which it was steady again, or NEVER.
+    """Of each row: column of the impact and column at which it was steady again.
 
-    `recovered` is NEVER for unaffected rows too; read `impact` first.
+    `impact` is UNAFFECTED and `recovered` NEVER where there is none; `recovered` is NEVER for
+    unaffected rows too, so read `impact` first.
     """
 
     impact: NDArray[np.intp]
@@ -129,12 +141,13 @@ def recover(
     """Return when each row was hit and when it heard again, as columns of `heard`.
 
     heard, missed: shape [listeners, slots]; a slot that is neither was not judged and counts as
-    neither hearing nor gap. Columns are the slots in which the programme was planned, so that a pause
-    of the programme is not a gap, and a gap goes on across a pause.
+    neither hearing nor gap. Columns are the slots in which the programme was planned, so that a
+    pause of the programme is not a gap, and a gap goes on across a pause.
     impact: first slot of the first gap of at least 150 ms that touches [impact_from, impact_until);
     of a gap that began before, impact_from.
     recovered: first slot at or after the impact that is heard and starts `span` slots of which at
-    least 98 % of those judged (and 90 % of all) are heard, none of them inside a gap of 150 ms or more.
+    least 98 % of those judged (and 90 % of all) are heard, none of them inside a gap of 150 ms or
+    more.
     """
     rows, columns = heard.shape
     until = columns if impact_until is None else min(impact_until, columns)
@@ -182,10 +195,10 @@ class Heard:
 def sort_slots(codes: Codes, planned: NDArray[np.uint8], due: Mask) -> Heard:
     """Sort every due slot by what the ear made of it.
 
-    codes: ear codes, shape [listeners, slots]. planned: voice bits planned in each slot, shape [slots]
-    or [listeners, slots]. due: which slots count for whom. An ear that is absent or hears something
-    else (a private source, an unplanned voice, energy without a tone) is silent: it does not hear the
-    programme.
+    codes: ear codes, shape [listeners, slots]. planned: voice bits planned in each slot, shape
+    [slots] or [listeners, slots]. due: which slots count for whom. An ear that is absent or hears
+    something else (a private source, an unplanned voice, energy without a tone) is silent: it
+    does not hear the programme.
     """
     unjudged = due & (codes == UNJUDGED)
     howl = due & (codes == HOWL)
@@ -197,7 +210,7 @@ def add_up(slots: Heard, due: Mask) -> Books:
     """Return the books of each row. Raises AssertionError when they do not balance."""
 
     def total(mask: NDArray[Any]) -> Counts:
-        return mask.sum(axis=1, dtype=np.int64)
+        return np.asarray(mask.sum(axis=1), dtype=np.int64)
 
     books = Books(
         due=total(due),
