@@ -242,7 +242,8 @@ def encode_plugin_message(
 class ServerMessage:
     """A message of the server as a client reads it.
 
-    `data` is the plugin's, else the reply's own `data`; `error` is (code, reason) of the core.
+    `data` is the plugin's, else the reply's own `data`; `error` is (code, reason) of the core;
+    `fields` holds the whole object.
     """
 
     keyword: str
@@ -251,6 +252,7 @@ class ServerMessage:
     sender: int | None = None
     data: Mapping[str, Json] | None = None
     error: tuple[int, str] | None = None
+    fields: Mapping[str, Json] = field(default_factory=dict)
 
 
 def parse_server_message(text: str) -> ServerMessage:
@@ -258,7 +260,8 @@ def parse_server_message(text: str) -> ServerMessage:
     message = json.loads(text)
     if not isinstance(message, dict) or not isinstance(message.get("janus"), str):
         raise ValueError("not a message of the Janus API")
-    data = message.get("plugindata", message).get("data")
+    plugin_data = message.get("plugindata")
+    data = (plugin_data if isinstance(plugin_data, dict) else message).get("data")
     error = message.get("error")
     return ServerMessage(
         keyword=message["janus"],
@@ -267,6 +270,7 @@ def parse_server_message(text: str) -> ServerMessage:
         sender=message.get("sender"),
         data=data if isinstance(data, dict) else None,
         error=(int(error["code"]), str(error["reason"])) if isinstance(error, dict) else None,
+        fields=message,
     )
 
 
