@@ -6,6 +6,7 @@ written as one (`1e2`, `1.0` and `"100"` are refused).
 """
 
 import json
+import math
 import struct
 from collections.abc import Iterator
 
@@ -53,7 +54,12 @@ class Object(list[tuple[str, object]]):
         for value in self.all(name):
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise _mismatch(value, name, "float64")
-            default = float(value)
+            try:
+                default = float(value)
+            except OverflowError:
+                default = math.inf
+            if math.isinf(default):
+                raise _mismatch(value, name, "float64")
         return default
 
     def objects(self, name: str) -> Iterator["Object"]:
@@ -123,12 +129,12 @@ def float32(value: float) -> float:
     0.12345679
     """
     try:
-        narrow: float = struct.unpack("f", struct.pack("f", value))[0]
+        narrow: float = struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:
         raise _mismatch(value, "toxicity", "float32") from None
     for digits in range(1, 9):
         short = float(f"{narrow:.{digits}g}")
-        if struct.pack("f", short) == struct.pack("f", narrow):
+        if struct.pack("<f", short) == struct.pack("<f", narrow):
             return short
     return float(f"{narrow:.9g}")
 
