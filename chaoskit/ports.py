@@ -1,4 +1,4 @@
-"""What the core needs from the outside world, as small protocols. Adapters live in the outer layers."""
+"""What the core needs from the outside world, as small protocols; adapters are further out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +91,7 @@ class ServiceControl(Protocol):
 
 
 class CrowdControl(Protocol):
-    """Commands to participants, each with a time limit after which the shard undoes it by itself."""
+    """Commands to participants; after its time limit the shard undoes each by itself."""
 
     async def set_mute(self, participants: Sequence[int], muted: bool, *, ttl_s: float) -> None:
         """Mute or unmute at the room server, as the client's own button does."""
@@ -147,7 +147,7 @@ class Loss:
 
 
 class CrowdFacts(Protocol):
-    """What the crowd reported so far (facts files), for triggers, proofs of effect and live views."""
+    """What the crowd reported so far (facts files): for triggers, proofs, live views."""
 
     def presence(self) -> Mapping[int, Presence]:
         """Return the latest presence by participant."""
@@ -193,7 +193,7 @@ class DirectoryControl(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """The ports that this run really has. A fault that needs a missing one is refused by the plan."""
+    """The ports that this run really has. The plan refuses a fault that needs a missing one."""
 
     clock: Clock
     crowd: Crowd
@@ -225,6 +225,10 @@ class Tools:
     def need_observer(self) -> RoomObserver:
         """Return the room observer. Raises PlanRefused when the run has none."""
         return _need(self.observer, "a room observer")
+
+    def need_directory(self) -> DirectoryControl:
+        """Return the operator's door. Raises PlanRefused when the run has none."""
+        return _need(self.directory, "a directory with an operator's door")
 
 
 def _need(port: T | None, what: str) -> T:

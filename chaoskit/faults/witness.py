@@ -5,7 +5,8 @@ that take longer. The proxy's own configuration and counters prove nothing; its 
 touched unit only dates an effect that a peer has shown.
 
 A *unit* is one participant on one link (signal, media), or one link as a whole (api, where requests
-come and go). A unit is *due* once it must have noticed; until then it is pending, not targeted.
+come and go). A unit is *due* once it must have noticed; until then it is pending, not targeted. An
+ear that its own client closed, because its session broke, is left out: it had nothing to notice.
 """
 
 import math
@@ -82,6 +83,7 @@ class Tally:
     seen: int = 0
     due: int = 0
     pending: int = 0
+    ended: int = 0
     first_s: float | None = None
 
     def add(self, seen_s: float | None, *, due: bool) -> None:
@@ -109,7 +111,7 @@ async def report(
         targeted = max(1, math.floor(tally.due * share - spread))
     idle = "" if uses_of(undo) else "; nobody used these links when the fault began"
     return Effect(
-        measures={**measures, "units": tally.due, "pending": tally.pending},
+        measures={**measures, "units": tally.due, "pending": tally.pending, "closed": tally.ended},
         witness=WITNESS + idle,
         affected=min(tally.seen, targeted),
         targeted=targeted,
@@ -136,7 +138,12 @@ async def cut_effect(undo: Undo, tools: Tools, *, at_once: bool) -> Effect:
                 samples = after(facts.net(k), since)
                 seen_s = _earliest(silent_from(samples), reported.get(k))
                 silent += seen_s is not None
-                tally.add(seen_s, due=_media_due(samples, first_loss.get(k), since, now))
+                watched = len(samples) > 1 and samples[-1].at_s - samples[0].at_s >= SILENT_FOR_S
+                stale = now - since >= STALE_S
+                if seen_s is None and not watched and stale and k in first_loss:
+                    tally.ended += 1
+                else:
+                    tally.add(seen_s, due=watched or stale)
             continue
         stopped_s = _answers_stopped(use, facts, since, now)
         units: tuple[int | None, ...] = (None,) if use.plane == Plane.API else use.users
@@ -221,19 +228,6 @@ def _use(link: LinkSpec, tools: Tools, facts: CrowdFacts, now: float) -> Use | N
         every_s=max(pauses) if pauses else None,
         rtt_ms=median(ms for _, ms in answers) if answers else None,
     )
-
-
-def _media_due(
-    samples: Sequence[NetSample], first_loss_s: float | None, since: float, now: float
-) -> bool:
-    """Whether an ear that noticed nothing must have noticed.
-
-    An ear that its client closed because the session broke on another link has nothing to notice:
-    it stays pending. One that says nothing at all, without such a reason, is due.
-    """
-    if samples and samples[-1].at_s - samples[0].at_s >= SILENT_FOR_S:
-        return True
-    return first_loss_s is None and now - since >= STALE_S
 
 
 def _answers_stopped(use: Use, facts: CrowdFacts, since: float, now: float) -> float | None:
