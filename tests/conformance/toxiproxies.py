@@ -93,6 +93,7 @@ def bad_body(response: requests.Response) -> None:
 def embedded(folder: Path, *options: str) -> Iterator[Server]:
     """Run the embedded server until the block ends; it must then exit with 0."""
     ready = folder / "ready.json"
+    ready.unlink(missing_ok=True)
     command = [sys.executable, "-m", "chaoskit.services.fault_proxy"]
     command += ["--ready", str(ready), "--port", "0", *options]
     with (folder / "fault-proxy.log").open("wb") as log, quiet_session() as session:
@@ -229,3 +230,29 @@ def receive(sock: socket.socket, count: int) -> bytes:
     while len(received) < count and (data := sock.recv(count - len(received))):
         received += data
     return received
+
+
+def send_until_it_ends(sock: socket.socket) -> None:
+    """Send and read until the other end closes; raise what it does instead."""
+    with contextlib.suppress(BrokenPipeError):
+        while True:
+            sock.sendall(b"x")
+            sock.settimeout(0.02)
+            try:
+                if sock.recv(1) == b"":
+                    return
+            except TimeoutError:
+                continue
+
+
+@contextlib.contextmanager
+def silent_address() -> Iterator[str]:
+    """Yield an address whose connection attempts are never answered: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        host, port = listener.getsockname()
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex((host, port))
+        yield f"{host}:{port}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from chaoskit.services.fault_proxy.refusals import bad_body
 
 INT64 = range(-(2**63), 2**63)
+_LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 class Object(list[tuple[str, object]]):
@@ -134,7 +135,10 @@ def float32(value: float) -> float:
         raise _mismatch(value, "toxicity", "float32") from None
     for digits in range(1, 9):
         short = float(f"{narrow:.{digits}g}")
-        if struct.pack("<f", short) == struct.pack("<f", narrow):
+        # Rounding the largest ones up may leave the 32 bits.
+        if abs(short) <= _LARGEST_FLOAT32 and struct.unpack("<f", struct.pack("<f", short))[0] == (
+            narrow
+        ):
             return short
     return float(f"{narrow:.9g}")
 

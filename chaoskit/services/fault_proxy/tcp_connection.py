@@ -196,6 +196,11 @@ class Connection:
         self._reset: bool | None = None  # how it was cut, if it was
         self._task = link.relay.loop.create_task(self._open())
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its streams pump; before that they have no toxics yet."""
+        return self._phase is _Phase.OPEN
+
     async def _open(self) -> None:
         loop = self.link.relay.loop
         try:

@@ -78,9 +78,10 @@ class TcpLink(Link):
 
     def streams(self, direction: Direction) -> Iterable[Stream]:
         """Return the live streams of one direction."""
+        opened = [connection for connection in self._live if connection.is_open]
         if direction is Direction.UPSTREAM:
-            return [connection.up for connection in self._live]
-        return [connection.down for connection in self._live]
+            return [connection.up for connection in opened]
+        return [connection.down for connection in opened]
 
     def numbers(self) -> dict[str, Any]:
         """Return the numbers of connections."""
