@@ -22,6 +22,9 @@ from chaoskit.services.room_server.web import Node
 
 log = logging.getLogger("chaoskit.services.room_server")
 
+NEWS_S = 0.020
+"""How long the news of a room waits for more of it."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
@@ -47,7 +50,12 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(signum, stop.set)
     rng = random.Random()
     media = MediaPlane(rtp_ip=options.rtp_ip, ports=options.rtp_ports)
-    bridge = Bridge(media, now=time.monotonic, rng=rng)
+    bridge = Bridge(
+        media,
+        now=time.monotonic,
+        rng=rng,
+        later=lambda call: loop.call_later(NEWS_S, call),
+    )
     gateway = Gateway(
         bridge,
         name=options.name,

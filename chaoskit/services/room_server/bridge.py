@@ -48,12 +48,24 @@ class Media(Protocol):
 class Bridge:
     """The rooms of this node. Methods answer through the handle and never raise BridgeError."""
 
-    def __init__(self, media: Media, *, now: Callable[[], float], rng: random.Random) -> None:
-        """`now` gives monotonic seconds; `rng` draws the ids that clients leave to the server."""
+    def __init__(
+        self,
+        media: Media,
+        *,
+        now: Callable[[], float],
+        rng: random.Random,
+        later: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """Decide without a clock, a loop or chance of its own.
+
+        now: monotonic seconds. rng: draws the ids that clients leave to the server. later: calls
+        something in a few milliseconds.
+        """
         self.rooms: dict[int, Room] = {}
         self._media = media
         self._now = now
         self._rng = rng
+        self._later = later
         self._seats: dict[Handle, Seat] = {}
 
     # --- called by the gateway -------------------------------------------------------------------
@@ -160,6 +172,7 @@ class Bridge:
             description=request.description or f"Room {number}",
             settings=request,
             media=self._media.open_room(),
+            on_news=self._later,
         )
         return tell.Created(number, request.permanent)
 
@@ -222,7 +235,7 @@ class Bridge:
         if request.rtp is not None:
             member.opened = self._open(member, request, request.rtp)
         others = tuple(other.listed() for other in room.members.values())
-        room.tell(tell.ParticipantsJoined(room.id, (member.listed(),)), soon=True)
+        room.announce("joined", member)
         room.members[number] = member
         seat.member = member
         local = member.opened.local if member.opened else None
@@ -251,8 +264,7 @@ class Bridge:
     @staticmethod
     def _media_up(member: Member) -> None:
         member.up = True
-        changed = tell.ParticipantsChanged(member.room.id, (member.listed(),))
-        member.room.tell(changed, but=member, soon=True)
+        member.room.announce("changed", member)
 
     def _configure(self, seat: Seat, request: ask.Configure) -> tell.Configured:
         member = seat.member
@@ -260,12 +272,11 @@ class Bridge:
         if request.display is not None:
             member.display = request.display
         if request.muted is not None:
-            _mute(member, request.muted)
+            member.set_muted(request.muted)
         if request.prebuffer is not None and member.opened is not None:
             member.opened.leg.queue.prebuffer = request.prebuffer
         if request.display is not None or request.muted is not None:
-            changed = tell.ParticipantsChanged(member.room.id, (member.listed(),))
-            member.room.tell(changed, but=member, soon=True)
+            member.room.announce("changed", member)
         return tell.Configured()
 
     def _leave(self, seat: Seat) -> tell.Left:
@@ -279,7 +290,7 @@ class Bridge:
         member = _member(room, request.id)
         if member.muted == request.muted:
             return tell.Done()
-        _mute(member, request.muted)
+        member.set_muted(request.muted)
         room.tell(tell.ParticipantsChanged(room.id, (member.listed(),)))
         return tell.Done(room.id)
 
@@ -292,9 +303,10 @@ class Bridge:
     def _kick_all(self, request: ask.KickAll) -> tuple[tell.Done, Callable[[], None]]:
         room = self._room(request.room, secret=request.secret, guarded=True)
         members = tuple(room.members.values())
+        room.tell_news()
         for member in members:
             kicked = tell.ParticipantKicked(room.id, member.id, all=True)
-            member.seat.handle.announce(encode_announcement(kicked), soon=False)
+            member.seat.handle.announce([encode_announcement(kicked)])
 
         def end() -> None:
             for member in members:
@@ -316,7 +328,7 @@ class Bridge:
             self._media.close(member.opened)
         room = member.room
         if room.members.pop(member.id, None) is not None:
-            room.tell(tell.ParticipantLeaving(room.id, member.id), soon=True)
+            room.announce("leaving", member)
 
     def _unused(self, taken: Mapping[int, object]) -> int:
         while True:
@@ -351,12 +363,6 @@ def _member(room: Room, number: int) -> Member:
     if member is None:
         raise BridgeError(BridgeErrorCode.NO_SUCH_USER, f"No such user {number} in room {room.id}")
     return member
-
-
-def _mute(member: Member, muted: bool) -> None:
-    member.muted = muted
-    if member.opened is not None:
-        member.opened.leg.set_muted(muted)
 
 
 def _nothing() -> None:

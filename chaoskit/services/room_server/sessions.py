@@ -1,25 +1,19 @@
 """Sessions, handles and connections of the Janus API, as far as rooms need to know them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from chaoskit.wire import janus_api
 from chaoskit.wire.audiobridge import PLUGIN
-from chaoskit.wire.audiobridge_answers import (
-    BridgeAnnouncement,
-    BridgeAnswer,
-    encode_answer,
-)
+from chaoskit.wire.audiobridge_answers import BridgeAnnouncement, BridgeAnswer, encode_answer
 
 
 class Connection(Protocol):
-    """The sending half of one WebSocket. Neither method blocks or raises."""
+    """The sending half of one WebSocket."""
 
     def send(self, text: str) -> None:
-        """Send a message at once, after everything that waits."""
-
-    def send_soon(self, text: str) -> None:
-        """Send a message within 20 ms: announcements of a crowded room travel together."""
+        """Send a message; neither blocks nor raises."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,12 +26,19 @@ class Session:
     handles: dict[int, "Handle"] = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
 class Handle:
     """One handle of the AudioBridge plugin."""
 
-    id: int
-    session: Session
+    __slots__ = ("_before", "id", "session")
+
+    def __init__(self, number: int, session: Session) -> None:
+        """Belong to `session`."""
+        self.id = number
+        self.session = session
+        # Announcements differ between handles in their first part only, which is made once.
+        self._before, _ = janus_api.encode_plugin_message(
+            "event", session_id=session.id, sender=number, plugin=PLUGIN, data="|", transaction=None
+        ).split("|")
 
     def answer(
         self, connection: Connection | None, keyword: str, transaction: str, answer: BridgeAnswer
@@ -55,22 +56,12 @@ class Handle:
                 )
             )
 
-    def announce(self, encoded: str, *, soon: bool) -> None:
-        """Send an announcement, `encode_announcement` text; `soon` allows it to wait for others."""
+    def announce(self, texts: Sequence[str]) -> None:
+        """Send announcements, each the JSON text of its plugin data."""
         connection = self.session.connection
         if connection is not None:
-            text = janus_api.encode_plugin_message(
-                "event",
-                session_id=self.session.id,
-                sender=self.id,
-                plugin=PLUGIN,
-                data=encoded,
-                transaction=None,
-            )
-            if soon:
-                connection.send_soon(text)
-            else:
-                connection.send(text)
+            for text in texts:
+                connection.send(f"{self._before}{text}}}}}")
 
 
 def encode_announcement(announcement: BridgeAnnouncement) -> str:

@@ -19,7 +19,6 @@ from chaoskit.wire.janus_api import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
-SOON_S: Final = 0.020
 _STALLED_BYTES: Final = 16 * 1024 * 1024
 _FIN_TEXT: Final = 0x81
 
@@ -27,9 +26,8 @@ _FIN_TEXT: Final = 0x81
 class Outbox:
     """Sends to one WebSocket without waiting: frames are written to the transport as they are.
 
-    A thousand members of a room are told of every join. Announcements therefore wait up to `SOON_S`
-    for each other, and everything written in one turn of the loop leaves in one piece. A peer that
-    takes nothing any more is cut off at `_STALLED_BYTES` unsent.
+    What is sent in one turn of the loop leaves in one piece. A peer that takes nothing any more is
+    cut off at `_STALLED_BYTES` unsent.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -37,30 +35,14 @@ class Outbox:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
-        self._soon: asyncio.TimerHandle | None = None
 
     def send(self, text: str) -> None:
-        """Send at once."""
+        """Send a message."""
+        if not self._frames:
+            self._loop.call_soon(self._flush)
         self._frames.append(text_frame(text))
-        self._flush()
-
-    def send_soon(self, text: str) -> None:
-        """Send within `SOON_S`."""
-        self._frames.append(text_frame(text))
-        if self._soon is None:
-            self._soon = self._loop.call_later(SOON_S, self._flush)
-
-    def close(self) -> None:
-        """Forget what was not sent."""
-        self._frames.clear()
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
 
     def _flush(self) -> None:
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
         if not self._transport.is_closing():
             self._transport.write(b"".join(self._frames))
             if self._transport.get_write_buffer_size() > _STALLED_BYTES:
@@ -138,7 +120,6 @@ class Node:
                     self._gateway.receive(outbox, message.data)
         finally:
             self._transports.discard(transport)
-            outbox.close()
             self._gateway.disconnected(outbox)
         return socket
 
