@@ -1,1 +1,1 @@
-"""The only spawner: holds every child, renews leases, heals when the engine is gone."""
+"""The only spawner: holds every process of a run, heals and ends it when the engine is gone."""

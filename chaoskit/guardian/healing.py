@@ -1,0 +1,92 @@
+"""Undoes faults from the journal alone: heal in place, read back, read back again.
+
+Faults that could not be healed in place are over when all that carried them is gone: `needs` of a
+fault's class says which ports it acts through, and those of a run of our own are its processes.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from chaoskit.faults.protocol import Fault
+from chaoskit.journal.folder import ProxyAddress
+from chaoskit.model import Undo
+from chaoskit.ports import Tools
+from chaoskit.runtimes import plain_http
+
+PORTS_OF_THE_STACK = frozenset({"services", "control", "facts", "observer", "directory"})
+_EPOCH_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one undo. `confirmed`: read back as healed, twice. `why`: what was in the way.
+
+    `needs`: the ports that its fault acts through; None when its kind is unknown here.
+    """
+
+    undo: Undo
+    confirmed: bool
+    why: str = ""
+    needs: tuple[str, ...] | None = None
+
+    def ends_with(self, ports: Collection[str]) -> bool:
+        """Return whether the fault is over once everything behind `ports` is gone."""
+        return self.needs is not None and set(self.needs) <= set(ports)
+
+
+async def close_epoch(address: ProxyAddress) -> str:
+    """Make the proxy refuse later writes of the run; return why it did not, "" when it did.
+
+    A server without epochs (a real Toxiproxy answers 404) is safe by two clean reads alone.
+    """
+    url = f"{address.url.rstrip('/')}/chaoskit/epochs/{address.epoch}/close"
+    try:
+        status, _ = await plain_http.request("POST", url, timeout_s=_EPOCH_TIMEOUT_S)
+    except OSError as error:
+        return f"the fault proxy does not answer: {str(error) or type(error).__name__}"
+    return "" if status in (200, 204, 404) else f"the fault proxy answered {status}"
+
+
+async def heal_undos(
+    undos: Iterable[Undo],
+    tools: Tools,
+    find: Callable[[str], type[Fault]],
+    *,
+    within_s: float,
+    read_again_after_s: float,
+) -> list[Outcome]:
+    """Heal `undos` in their order, then, after a while, read each back and heal it once more.
+
+    Never raises for a fault: what is not confirmed after `within_s` is told in its outcome.
+    """
+    undos = list(undos)
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + within_s
+    first = [await _attempt(undo, tools, find, deadline_s) for undo in undos]
+    if not first:
+        return []
+    # A write that was under way when its writer died may land after the first read.
+    await asyncio.sleep(min(read_again_after_s, max(0.0, deadline_s - loop.time())))
+    return [await _attempt(undo, tools, find, deadline_s) for undo in undos]
+
+
+async def _attempt(
+    undo: Undo, tools: Tools, find: Callable[[str], type[Fault]], deadline_s: float
+) -> Outcome:
+    try:
+        fault = find(undo.kind)
+    except Exception as error:
+        return Outcome(undo=undo, confirmed=False, why=f"no fault kind {undo.kind!r}: {error}")
+    # Whatever one fault raises, the others must still be healed.
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            await fault.heal(undo, tools)
+            healed = await fault.is_healed(undo, tools)
+    except TimeoutError:
+        return Outcome(undo=undo, confirmed=False, why="not healed in time", needs=fault.needs)
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        return Outcome(undo=undo, confirmed=False, why=why, needs=fault.needs)
+    why = "" if healed else "still there when read back"
+    return Outcome(undo=undo, confirmed=healed, why=why, needs=fault.needs)
