@@ -109,10 +109,17 @@ def holder_of(port: int) -> str:
         return ""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if inodes & {str(fd.readlink()) for fd in (process / "fd").iterdir()}:
+            if any(_leads_to(fd, inodes) for fd in (process / "fd").iterdir()):
                 name = (process / "comm").read_text().strip()
                 return f"{name} (pid {process.name})"
     return ""
+
+
+def _leads_to(fd: Path, inodes: set[str]) -> bool:
+    try:
+        return str(fd.readlink()) in inodes
+    except OSError:
+        return False  # closed since it was listed
 
 
 def _inodes(table: Path, port: int, state: str) -> set[str]:
