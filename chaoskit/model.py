@@ -424,11 +424,13 @@ class LinkSpec:
     """One hop of one group through the fault proxy. `transport`: tcp | udp.
 
     `upstream`: host:port, or `dynamic` for a UDP link whose peers are announced (DESIGN §10).
+    `allowed_peers`: addresses or networks that its clients may name; empty = 127.0.0.1 alone.
     """
 
     name: str
     transport: str
     upstream: str
+    allowed_peers: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -562,13 +564,18 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toxic:
-    """What a Toxiproxy server calls a toxic. `stream`: upstream | downstream."""
+    """What a Toxiproxy server calls a toxic. `stream`: upstream | downstream.
+
+    `cohort`: toxics of the same cohort and toxicity hit the same clients, on all links and after
+    every reconnect; without one the toxicity is rolled for each connection (embedded proxy only).
+    """
 
     name: str
     type: str
     stream: str = "downstream"
     toxicity: float = 1.0
     attributes: Mapping[str, Json] = field(default_factory=dict)
+    cohort: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

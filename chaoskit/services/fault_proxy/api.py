@@ -30,6 +30,7 @@ TTL_HEADER = "X-Chaoskit-Ttl"
 LEASE_HEADER = "X-Chaoskit-Lease"
 EPOCH_HEADER = "X-Chaoskit-Epoch"
 CUT_HEADER = "X-Chaoskit-Cut"
+COHORT_HEADER = "X-Chaoskit-Cohort"
 LONGEST_TTL_S = 7 * 24 * 3600.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -104,14 +105,14 @@ class ToxiproxyApi:
         return answer(self._table.get(request.match_info["proxy"]).toxics.to_json())
 
     async def add_toxic(self, request: web.Request) -> web.Response:
-        """POST /proxies/{proxy}/toxics."""
+        """POST /proxies/{proxy}/toxics; `X-Chaoskit-Cohort` makes toxics hit the same clients."""
         name = request.match_info["proxy"]
         self._table.get(name)
         body = gojson.read_object(await read_body(request))
         terms = read_terms(request)
         self._book.admit(terms)
         link = self._table.get(name)
-        toxic = link.add_toxic(body)
+        toxic = link.add_toxic(body, cohort=request.headers.get(COHORT_HEADER, ""))
         self._book.hold(link, toxic, terms)
         return answer(toxic.to_json())
 

@@ -69,9 +69,9 @@ class Link(ABC):
         self.listen = listen
         self.upstream = upstream
 
-    def add_toxic(self, body: Object) -> Toxic:
+    def add_toxic(self, body: Object, *, cohort: str = "") -> Toxic:
         """Add a toxic to the link and to all its live streams. Raises Refusal 400 or 409."""
-        toxic = self.toxics.add(body)
+        toxic = self.toxics.add(body, cohort=cohort)
         self.effects.clear()
         for stream in list(self.streams(toxic.direction)):
             stream.attach(toxic)

@@ -25,7 +25,9 @@ class Toxic:
     """One toxic of one link: its settings, its numbers and its random sequences.
 
     It is rolled once for each connection or flow (client address), and the roll is kept until
-    that connection ends: changes of its settings or of its neighbours never roll again.
+    that connection ends: changes of its settings or of its neighbours never roll again. With a
+    `cohort` it is decided by seed, cohort and client host alone, so that all toxics of the cohort
+    hit the same clients, on every link and after every reconnect.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Toxic:
         transport: str,
         seed: int,
         link: str,
+        cohort: str,
     ) -> None:
         """`stream` is kept as the client spelled it; `seed` and `link` key the random sequences."""
         self.name = name
@@ -50,6 +53,7 @@ class Toxic:
         self.tally = ToxicTally()
         self.memory: dict[str, object] = {}
         """State that a toxic keeps for each client host, across its connections."""
+        self.cohort = cohort
         self._transport = transport
         self._seed = seed
         self._link = link
@@ -66,11 +70,17 @@ class Toxic:
         """Whether the toxic acts on the connection or flow of `client`; decided once."""
         roll = self._rolls.get(client)
         if roll is None:
-            sequence = self._toxicity_of.get(client[0])
-            if sequence is None:
-                sequence = self._toxicity_of[client[0]] = self.random_of(client[0], "toxicity")
-            roll = self._rolls[client] = sequence.chance(self.toxicity)
+            roll = self._rolls[client] = self._roll(client[0])
         return roll
+
+    def _roll(self, client_host: str) -> bool:
+        if self.cohort:
+            sequence = KeyedRandom(self._seed, "cohort", self.cohort, client_host)
+            return sequence.chance(self.toxicity)
+        known = self._toxicity_of.get(client_host)
+        if known is None:
+            known = self._toxicity_of[client_host] = self.random_of(client_host, "toxicity")
+        return known.chance(self.toxicity)
 
     def forget(self, client: Address) -> None:
         """Drop the roll of a connection or flow that ended."""
@@ -83,13 +93,14 @@ class Toxic:
         self.attributes, self.toxicity = attributes, toxicity
 
     def to_json(self) -> dict[str, Any]:
-        """Return Toxiproxy's form of a toxic."""
+        """Return Toxiproxy's form of a toxic, and its cohort if it has one."""
         return {
             "attributes": show_attributes(self.stage_class.fields, self.attributes),
             "name": self.name,
             "type": self.stage_class.kind,
             "stream": self.stream,
             "toxicity": gojson.shortest(self.toxicity),
+            **({"cohort": self.cohort} if self.cohort else {}),
         }
 
 
@@ -123,7 +134,7 @@ class ToxicChain:
         except KeyError:
             raise toxic_not_found() from None
 
-    def add(self, body: Object) -> Toxic:
+    def add(self, body: Object, *, cohort: str = "") -> Toxic:
         """Make a toxic from a request and append it. Raises Refusal 400 or 409."""
         name, type_name = body.text("name", ""), body.text("type", "")
         stream = body.text("stream", "downstream")
@@ -147,6 +158,7 @@ class ToxicChain:
             transport=self._transport,
             seed=self._seed,
             link=self._link,
+            cohort=cohort,
         )
         self._toxics[name] = toxic
         return toxic
