@@ -55,7 +55,7 @@ class AudioGap:
             return unreadable(self.spec, blind, n=len(members))
         missed = slots.silent | slots.howl
         gaps = np.zeros(len(members), dtype=np.int64)
-        # Each window by itself: a gap does not reach from one into the next. Pauses of the programme
+        # Each window by itself: no gap reaches from one into the next. Pauses of the programme
         # are left out, so that a gap goes on across them.
         for window in history.windows(self.spec.during):
             part = slice(history.slot(window.from_s), history.slot(window.until_s))

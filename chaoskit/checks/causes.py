@@ -92,7 +92,8 @@ def _outside(history: History, track: Track, row: Causes) -> None:
     first_s = track.first_joined_s
     until = history.slots if first_s is None else history.slot(first_s)
     row[:until] = _INDEX[Cause.WAITING]
-    for stay, following in zip(track.stays, [*track.stays[1:], None], strict=True):
+    for stay in track.stays:
+        following = track.joined_after(max(stay.until_s, stay.from_s))
         end_s = history.end_s if following is None else following.from_s
         part = slice(history.slot(stay.until_s), history.slot(end_s))
         row[part] = _INDEX[_cause_of_leaving(history, track, stay, end_s)]

@@ -99,7 +99,7 @@ def episodes(history: History) -> tuple[Episode, ...]:
             merged[-1] = (ids, Span(from_s=known.from_s, until_s=longer))
         else:
             merged.append(([fault_id], span))
-    ends = [span.from_s for _, span in merged[1:]] + [history.end_s]
+    ends = [*(span.from_s for _, span in merged), history.end_s][1:]
     return tuple(
         Episode(faults=tuple(ids), effect_s=span.from_s, heal_s=span.until_s, until_s=end_s)
         for (ids, span), end_s in zip(merged, ends, strict=True)

@@ -1,0 +1,108 @@
+"""Valid before verdict: what makes a run inconclusive, and what does not."""
+
+import pytest
+
+from chaoskit.checks.validity import judge_validity
+from chaoskit.model import FaultFailed, ServiceExited
+from chaoskit.wire.facts import Ear
+from tests.unit.histories import ORIGIN_S, HandMade, drop
+
+pytestmark = pytest.mark.unit
+
+
+def reasons(run: HandMade) -> list[str]:
+    return list(judge_validity(run.history()).reasons)
+
+
+def test_a_quiet_run_with_a_proven_fault_is_valid() -> None:
+    run = HandMade(faults=[drop()])
+    run.inject("drop-host", 20.0, 30.0)
+    validity = judge_validity(run.history())
+    assert (validity.valid, validity.reasons) == (True, ())
+    assert validity.harness.sentinel_clean
+    assert (validity.harness.shards, validity.harness.max_lag_ms) == (2, 4.0)
+
+
+def test_over_one_percent_unjudged_is_invalid_and_one_percent_is_not() -> None:
+    run = HandMade()
+    run.hear(run.listeners, 10.0, 10.58, 128)  # 0.58 of 59 s
+    assert reasons(run) == []
+    run.hear(run.listeners, 10.0, 10.62, 128)
+    assert reasons(run) == ["1.1% of the listeners' frames were not judged in time (limit 1%)"]
+
+
+def test_a_sentinel_gap_is_invalid_whether_counted_or_heard() -> None:
+    run = HandMade()
+    run.sentinel_missing = 7
+    assert reasons(run) == []
+    run.sentinel_missing = 8
+    assert "had a gap of 160 ms" in reasons(run)[0]
+
+    run = HandMade()
+    for slot, code in ((0, 255), (100, 1), (500, 0), (507, 1)):
+        run.fact(Ear(t=ORIGIN_S, p=16000, s=slot, c=code))
+    assert reasons(run) == []
+    run.fact(Ear(t=ORIGIN_S, p=16000, s=1000, c=0))
+    run.fact(Ear(t=ORIGIN_S, p=16000, s=1010, c=1))
+    assert "had a gap of 200 ms" in reasons(run)[0]
+
+
+def test_a_sentinel_that_never_heard_is_one_long_gap() -> None:
+    run = HandMade()
+    run.fact(Ear(t=ORIGIN_S, p=16000, s=0, c=0))
+    assert "had a gap of 60000 ms" in reasons(run)[0]
+
+
+def test_a_dead_shard_is_invalid() -> None:
+    run = HandMade(listeners=200)
+    run.died_s["crowd-listeners-0"] = 59.5  # hardly anything is unjudged, but it did not stop
+    assert reasons(run) == ["crowd shards died: crowd-listeners-0"]
+
+
+def test_participants_in_no_shard_are_invalid() -> None:
+    run = HandMade(listeners=2)
+    run.shards["crowd-listeners-0"] = run.listeners[:1]
+    assert "1 participants were in no crowd shard: p11" in reasons(run)
+
+
+def test_a_crowd_process_or_proxy_that_ended_by_itself_is_invalid() -> None:
+    run = HandMade()
+    run.events.append(ServiceExited(at_s=9.0, service="room-a", exit=-9, expected=True))
+    run.events.append(ServiceExited(at_s=59.0, service="crowd-speakers", exit=0, expected=True))
+    assert reasons(run) == []
+    run.events.append(ServiceExited(at_s=30.0, service="fault-proxy", exit=1, expected=False))
+    assert reasons(run) == ["fault-proxy ended by itself (exit 1)"]
+
+
+@pytest.mark.parametrize(("affected", "valid"), [(9, True), (8, False), (0, False)])
+def test_a_fault_must_have_affected_nine_tenths_of_its_targets(affected: int, valid: bool) -> None:
+    run = HandMade(faults=[drop()])
+    run.inject("drop-host", 20.0, 30.0, affected=affected, targeted=10)
+    assert (reasons(run) == []) is valid
+    if not valid:
+        assert f"{affected} of 10 links affected, seen by the crowd" in reasons(run)[0]
+
+
+def test_a_fault_must_be_injected_in_place_and_proven() -> None:
+    run = HandMade(faults=[drop()])
+    assert reasons(run) == ["drop-host was never injected"]
+    run.inject("drop-host", 20.0, 30.0, active=False)
+    assert reasons(run) == ["drop-host was not in place when it was read back"]
+    run = HandMade(faults=[drop()])
+    run.inject("drop-host", 20.0, 30.0)
+    run.events = [e for e in run.events if e.type != "fault_effect"]
+    assert reasons(run) == ["drop-host is unproven: nobody saw an effect"]
+    run.events.append(FaultFailed(at_s=20.1, fault_id="drop-host", error="409 epoch closed"))
+    assert reasons(run) == ["drop-host failed: 409 epoch closed"]
+
+
+def test_the_best_proof_counts_and_keeps_the_first_stamp() -> None:
+    run = HandMade(faults=[drop()])
+    run.inject("drop-host", 20.0, 30.0, affected=1, targeted=3)
+    run.inject("drop-host", 20.0, 30.0, affected=3, targeted=3)
+    run.inject("drop-host", 20.0, 30.0, affected=2, targeted=3)
+    history = run.history()
+    effect = history.faults["drop-host"].effect
+    assert effect is not None
+    assert (effect.affected, effect.first_s) == (3, 20.0)
+    assert judge_validity(history).valid
