@@ -257,7 +257,10 @@ class ServerMessage:
 
 def parse_server_message(text: str) -> ServerMessage:
     """Parse what a server sent. Raises ValueError when it is not a message of the Janus API."""
-    message = json.loads(text)
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a message of the Janus API: {error}") from error
     if not isinstance(message, dict) or not isinstance(message.get("janus"), str):
         raise ValueError("not a message of the Janus API")
     plugin_data = message.get("plugindata")
