@@ -1,0 +1,130 @@
+"""`python -m chaoskit.services.crowd --name S --ready FILE --plan FILE`: one shard, until SIGTERM.
+
+Exit codes: 0 after SIGTERM, 1 when a part of the shard failed, 2 for a plan that cannot be used, 4
+when the machine gives it too few descriptors.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from chaoskit.services.crowd.shard import Shard
+from chaoskit.wire.crowd import ShardPlan
+
+log = logging.getLogger("chaoskit.services.crowd")
+
+DESCRIPTORS_A_PARTICIPANT = 4
+"""Media socket, WebSocket, and two HTTP connections: one may watch while another asks."""
+DESCRIPTORS_BESIDES = 64
+SWITCH_S = 0.0005
+"""How long a thread may hold the interpreter while another waits: the ears must not wait long."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one shard; return the exit code."""
+    options = _parse(argv)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format=f"%(asctime)s {options.name} %(levelname)s %(message)s",
+    )
+    try:
+        plan = ShardPlan.from_json(options.plan.read_text())
+    except (OSError, ValueError) as error:
+        log.error("%s: %s", options.plan, error)
+        return 2
+    if not _raise_descriptor_limit(len(plan.participants)):
+        return 4
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        return asyncio.run(_run(plan, options))
+    except (OSError, ValueError) as error:
+        log.error("cannot run this plan: %s", error)
+        return 2
+
+
+async def _run(plan: ShardPlan, options: argparse.Namespace) -> int:
+    terminated = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, terminated.set)
+    shard = Shard(plan)
+    await shard.start()
+    _settle_garbage()
+    log.info("%d participants, seed %d", len(plan.participants), plan.seed)
+    _write_ready(options)
+    planned = asyncio.create_task(shard.watch_over())
+    asked = [
+        planned,
+        asyncio.create_task(terminated.wait()),
+        asyncio.create_task(shard.stop_asked.wait()),
+    ]
+    try:
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        failure = planned.exception() if planned.done() else None
+        log.info("ending: %s", failure or ("terminated" if terminated.is_set() else "as planned"))
+        if failure is not None:
+            # A shard that is not whole must not look as if it had ended well.
+            log.error("%s", failure, exc_info=failure)
+            return 1
+        await shard.finish()
+        await terminated.wait()
+        return 0
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await shard.close()
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m chaoskit.services.crowd",
+        description="A shard of participants that really send and really listen.",
+    )
+    parser.add_argument("--name", required=True, help="name of the shard")
+    parser.add_argument("--ready", type=Path, required=True, help="written once it serves")
+    parser.add_argument("--plan", type=Path, required=True, help="ShardPlan as JSON")
+    return parser.parse_args(argv)
+
+
+def _raise_descriptor_limit(participants: int) -> bool:
+    need = participants * DESCRIPTORS_A_PARTICIPANT + DESCRIPTORS_BESIDES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < need:
+        log.error(
+            "%d participants need %d file descriptors, the hard limit is %d\n\n"
+            "hint: raise it (ulimit -Hn %d), or use fewer participants",
+            participants, need, hard, need,
+        )  # fmt: skip
+        return False
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    log.info("file descriptors: %d needed, %d allowed (was %d)", need, hard, soft)
+    return True
+
+
+def _settle_garbage() -> None:
+    # A full collection over everything that was just built would stop both threads for too long.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1_000)
+
+
+def _write_ready(options: argparse.Namespace) -> None:
+    text = json.dumps({"name": options.name, "pid": os.getpid(), "port": 0})
+    options.ready.parent.mkdir(parents=True, exist_ok=True)
+    draft = options.ready.with_name(f".{options.ready.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(options.ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,392 @@
+"""The life of one participant: arrive, find the room, join, stay, come back, leave.
+
+These are its product's rules, and nothing in chaoskit helps it (DESIGN §1). It learns that
+something is gone the way a client does: the connection ends, an answer does not come, the room
+server says so, the directory names another room, or no sound arrives for `media_timeout_s`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from chaoskit.model import Mic
+from chaoskit.rooms.driver import (
+    ConnectionLost,
+    Kicked,
+    RoomError,
+    RoomEvent,
+    RoomGone,
+    RoomUnavailable,
+    RoundTrip,
+)
+from chaoskit.services.crowd.directory_client import DirectoryClient
+from chaoskit.services.crowd.ear_table import EarRow
+from chaoskit.services.crowd.finding import Whereabouts, follow
+from chaoskit.services.crowd.hops import Hop, HopFailed, Refused, why_lost
+from chaoskit.services.crowd.mics import Microphone
+from chaoskit.services.crowd.place import GOODBYE_S, Place, Surroundings, enter
+from chaoskit.services.crowd.playout import slot_at
+from chaoskit.services.crowd.reconnect import delay_s
+from chaoskit.wire import facts, identity
+from chaoskit.wire.crowd import GroupPlan, ParticipantPlan
+
+log = logging.getLogger(__name__)
+
+_MEDIA_CHECKS = 5  # looks at the media clock within one media timeout
+
+
+class Participant:
+    """One participant, from before its arrival to after its leaving. Used from one event loop."""
+
+    def __init__(
+        self,
+        plan: ParticipantPlan,
+        group: GroupPlan,
+        around: Surroundings,
+        *,
+        ear: EarRow,
+        mic: Microphone | None,
+    ) -> None:
+        """`mic` is there when it speaks."""
+        self.plan = plan
+        self.mic = mic
+        self._group = group
+        self._around = around
+        self._ear = ear
+        self._muted = False
+        self._attempts = 0
+        self._tried = 0
+        self._inbox: asyncio.Queue[RoomEvent | None] = asyncio.Queue()
+        self._news = asyncio.Event()
+        self._back = asyncio.Event()
+        self._seeking: asyncio.Task[None] | None = None
+        self._goodbye = ""
+        self._place: Place | None = None
+        self._hop = Hop("api", group.api_link)
+        self._where = Whereabouts(plan.k, identity.identity(plan.k), around.write, self._on_news)
+        self._directory: DirectoryClient | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    # --- what may be asked of it -----------------------------------------------------------------
+
+    def depart(self, why: str) -> None:
+        """Leave the room politely and stay away until `come_back`. `why`: end | command."""
+        if self._goodbye:
+            return
+        self._goodbye = why
+        self._back.clear()
+        if self._seeking is not None:
+            self._seeking.cancel()
+
+    def come_back(self) -> None:
+        """End a departure by command; one by the end of the plan is for good."""
+        if self._goodbye == "command":
+            self._back.set()
+
+    async def set_muted(self, muted: bool) -> None:
+        """Mute or unmute at the room server, now and in every later join."""
+        self._muted = muted
+        if self._place is not None and self._place.mic is not None:
+            # A connection that is going down at this moment is noticed elsewhere.
+            with contextlib.suppress(RoomError, RoomUnavailable):
+                await self._place.client.configure(muted=muted)
+
+    def set_mic(self, mic: Mic, until_slot: int) -> None:
+        """Override the script of its microphone up to `until_slot`."""
+        if self.mic is not None:
+            self.mic.override(mic, until_slot)
+
+    # --- its life --------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Live until it has left for good or gave up; cancelling it skips the goodbyes."""
+        await asyncio.sleep(self._run_time(self.plan.arrive_s) - time.monotonic())
+        if self._goodbye == "end":
+            return
+        self._directory = self._make_directory_client()
+        duties = [asyncio.create_task(duty) for duty in self._duties(self._directory)]
+        try:
+            await self._come_and_go()
+        finally:
+            for task in duties:
+                task.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            if self._place is not None:
+                await self._place.abandon()
+            await asyncio.gather(*self._closing, return_exceptions=True)
+            await self._directory.close()
+
+    async def _come_and_go(self) -> None:
+        why = "arrival"
+        while True:
+            if self._goodbye == "command":
+                await self._back.wait()
+                self._goodbye, why = "", "rejoin"
+            if self._is_departing():
+                return
+            self._ear.appear(self._slot())
+            self._seeking = asyncio.create_task(self._seek(why))
+            try:
+                await asyncio.wait([self._seeking])
+            finally:
+                self._seeking.cancel()
+            if not self._is_departing():
+                await self._seeking  # gave up: its ear stays, and hears nothing
+                return
+            await self._take_leave()
+
+    def _is_departing(self) -> bool:
+        return self._goodbye != ""
+
+    async def _take_leave(self) -> None:
+        now_s = time.monotonic()
+        self._ear.vanish(slot_at(now_s, self._around.origin_s) + 1)
+        place, self._place = self._place, None
+        if place is not None:
+            place.silence()
+            self._write(facts.Left(t=now_s, p=self.plan.k, why=self._goodbye))
+            await asyncio.gather(place.leave(), self._say_goodbye())
+        else:
+            self._write(facts.Left(t=now_s, p=self.plan.k, why=self._goodbye))
+
+    async def _say_goodbye(self) -> None:
+        assert self._directory is not None
+        with contextlib.suppress(HopFailed):
+            await self._directory.leave(GOODBYE_S)
+
+    def _duties(self, directory: DirectoryClient) -> list[Coroutine[Any, Any, None]]:
+        duties: list[Coroutine[Any, Any, None]] = [
+            follow(
+                self._where,
+                directory,
+                self._group,
+                seed=self._around.seed,
+                participant=self.plan.k,
+                write=self._write,
+            )
+        ]
+        if self.plan.candidate:
+            duties.append(self._beat(directory))
+        if self.plan.leave_s is not None:
+            duties.append(self._leave_at(self._run_time(self.plan.leave_s)))
+        return duties
+
+    async def _leave_at(self, at_s: float) -> None:
+        await asyncio.sleep(at_s - time.monotonic())
+        self.depart("end")
+
+    async def _beat(self, directory: DirectoryClient) -> None:
+        """Send the heartbeat of a host candidate, in a room or not."""
+        due_s = time.monotonic()
+        while True:
+            try:
+                await directory.beat(2 * self._group.heartbeat_s)
+            except HopFailed as failed:
+                self._tell_failed(failed)
+            except Refused as refused:
+                self._tell_refused(refused)
+            due_s = max(due_s + self._group.heartbeat_s, time.monotonic())
+            await asyncio.sleep(due_s - time.monotonic())
+
+    # --- in and out of rooms ---------------------------------------------------------------------
+
+    async def _seek(self, why: str) -> None:
+        """Join, stay, and join again by the reconnect rule; returns when it gives up."""
+        failures = 0
+        while True:
+            next_why = await self._attempt(why)
+            if self._place is not None:
+                failures = 0
+                why = await self._stay(self._place)
+                if why == "moved":
+                    continue
+            else:
+                failures, why = failures + 1, next_why
+            wait_s = delay_s(
+                self._group,
+                seed=self._around.seed,
+                participant=self.plan.k,
+                attempt=self._attempts,
+                failures=failures,
+            )
+            if wait_s is None:
+                self._write(facts.Left(t=time.monotonic(), p=self.plan.k, why="gave_up"))
+                return
+            await self._pause(wait_s)
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, or less when a room is named that was not tried yet."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while self._where.generation <= self._tried:
+                    self._news.clear()
+                    await self._news.wait()
+
+    async def _attempt(self, why: str) -> str:
+        """Try once to get into the room; return why the next attempt is made if this one failed."""
+        self._attempts += 1
+        self._write(facts.Attempt(t=time.monotonic(), p=self.plan.k, n=self._attempts, why=why))
+        self._tried = self._where.generation
+        self._inbox = asyncio.Queue()  # what an earlier connection still says is of no interest
+        self._hop = Hop("api", self._group.api_link)
+        try:
+            async with asyncio.timeout(self._group.join_timeout_s):
+                await self._go_in()
+        except TimeoutError:
+            self._tell_failed(HopFailed(self._hop, "timeout"))
+            return "failed"
+        except HopFailed as failed:
+            self._tell_failed(failed)
+            return "failed"
+        except Refused as refused:
+            self._tell_refused(refused)
+            return "rejected"
+        return ""
+
+    async def _go_in(self) -> None:
+        assert self._directory is not None
+        to = await self._directory.join()
+        self._write(
+            facts.LookedUp(
+                t=time.monotonic(),
+                p=self.plan.k,
+                room=to.room,
+                node=to.node,
+                generation=to.generation,
+            )
+        )
+        self._tried = max(self._tried, to.generation)
+        self._where.learn_generation(to.generation, "join")
+        if self.mic is not None:
+            await self._ask_stage(self._directory, granted=to.stage)
+        self._place = await enter(
+            self._around,
+            self._group,
+            to,
+            ear=self._ear,
+            mic=self.mic,
+            muted=self._muted,
+            attempt=self._attempts,
+            on_event=self._inbox.put_nowait,
+            on_hop=self._set_hop,
+        )
+
+    async def _ask_stage(self, directory: DirectoryClient, *, granted: bool) -> None:
+        """Get the right to speak, without which a speaker stays outside. Raises Refused."""
+        reason = ""
+        if not granted:
+            reply = await directory.ask_stage()
+            granted, reason = reply.granted, reply.reason
+        self._where.learn_stage(granted)
+        if not granted:
+            raise Refused("directory", 403, reason)
+
+    async def _stay(self, place: Place) -> str:
+        """Stay until something is gone; return why the next attempt is made: lost | moved."""
+        why, moved = await self._until_lost(place)
+        self._write(facts.Left(t=time.monotonic(), p=self.plan.k, why="moved" if moved else "lost"))
+        self._place = None
+        place.silence()
+        closing = asyncio.create_task(place.abandon(), name=f"{why} p{self.plan.k}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        if not moved:
+            # The room knows this participant by its id: it must be out before it joins again.
+            await asyncio.wait([closing])
+        return "moved" if moved else "lost"
+
+    async def _until_lost(self, place: Place) -> tuple[str, bool]:
+        timeout_s = self._group.media_timeout_s
+        check_s = None if timeout_s is None else timeout_s / _MEDIA_CHECKS
+        while True:
+            if self._where.generation > place.generation:
+                hop = Hop("api", self._group.api_link)
+                return self._tell_lost(hop, "moved", time.monotonic(), place), True
+            event: RoomEvent | None = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(check_s):
+                    event = await self._inbox.get()
+            match event:
+                case Kicked(at_s=at_s):
+                    return self._tell_lost(place.signal, "kicked", at_s, place), False
+                case RoomGone(at_s=at_s):
+                    return self._tell_lost(place.signal, "destroyed", at_s, place), False
+                case ConnectionLost(at_s=at_s, reason=reason):
+                    return self._tell_lost(place.signal, why_lost(reason), at_s, place), False
+                case RoundTrip(at_s=at_s, rtt_s=rtt_s):
+                    self._write(
+                        facts.RoundTrip(
+                            t=at_s, p=self.plan.k, link=place.signal.link, ms=rtt_s * 1e3
+                        )
+                    )
+                case _:
+                    pass
+            now_s = time.monotonic()
+            heard_s = max(place.flow.last_s or 0.0, place.joined_s)
+            if timeout_s is not None and now_s - heard_s >= timeout_s:
+                return self._tell_lost(place.media_hop, "timeout", now_s, place), False
+
+    # --- small things ----------------------------------------------------------------------------
+
+    def _on_news(self) -> None:
+        self._news.set()
+        self._inbox.put_nowait(None)
+
+    def _set_hop(self, hop: Hop) -> None:
+        self._hop = hop
+
+    def _make_directory_client(self) -> DirectoryClient:
+        return DirectoryClient(
+            base_url=self._group.api,
+            link=self._group.api_link,
+            event=self._around.event,
+            identity=identity.identity(self.plan.k),
+            source_ip=identity.source_address(self.plan.k),
+            timeout_s=self._group.join_timeout_s,
+            on_round_trip=self._tell_round_trip,
+        )
+
+    def _run_time(self, at_s: float) -> float:
+        return self._around.origin_s + at_s
+
+    def _slot(self) -> int:
+        return slot_at(time.monotonic(), self._around.origin_s)
+
+    def _write(self, fact: facts.Fact) -> None:
+        self._around.write(fact)
+
+    def _tell_round_trip(self, link: str, ms: float) -> None:
+        self._write(facts.RoundTrip(t=time.monotonic(), p=self.plan.k, link=link, ms=ms))
+
+    def _tell_failed(self, failed: HopFailed) -> None:
+        self._write(
+            facts.ConnectFailed(
+                t=time.monotonic(),
+                p=self.plan.k,
+                plane=failed.hop.plane,
+                link=failed.hop.link,
+                why=failed.why,
+            )
+        )
+
+    def _tell_refused(self, refused: Refused) -> None:
+        self._write(
+            facts.Rejected(
+                t=time.monotonic(),
+                p=self.plan.k,
+                by=refused.by,
+                status=refused.status,
+                why=refused.why,
+            )
+        )
+
+    def _tell_lost(self, hop: Hop, why: str, at_s: float, place: Place) -> str:
+        self._write(
+            facts.Lost(
+                t=at_s, p=self.plan.k, plane=hop.plane, link=hop.link, why=why, room=place.room
+            )
+        )
+        return why
