@@ -5,7 +5,7 @@ time* (seconds since the run's origin) unless its docstring says monotonic.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -513,6 +513,19 @@ class Stack:
     rooms: tuple[str, ...]
     harness: Mapping[str, tuple[Plane, ...]] = field(default_factory=dict)
     allows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def filled(self, values: Mapping[str, str]) -> "Stack":
+        """Return the stack with `{key}` of `values` filled in in every command line."""
+
+        def fill(word: str) -> str:
+            for key, value in values.items():
+                word = word.replace(f"{{{key}}}", value)
+            return word
+
+        services = tuple(
+            replace(s, argv=tuple(fill(word) for word in s.argv)) for s in self.services
+        )
+        return replace(self, services=services)
 
     def service_names(self) -> tuple[str, ...]:
         """Return the names of all services, in the order of the file."""
