@@ -227,9 +227,12 @@ async def start_guardian(
     try:
         async with asyncio.timeout(_START_S):
             await client.wait_ready()
-    except (TimeoutError, AdapterError) as error:
+    except BaseException as error:
+        # Cancelled, too: a guardian that nobody holds would stay until we end.
         process.kill()
         await client.close()
+        if not isinstance(error, TimeoutError | AdapterError):
+            raise
         raise EnvironmentMissing(
             f"the guardian did not start: exit {process.returncode}\n"
             + last_lines(folder.log("guardian"))

@@ -9,43 +9,30 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from chaoskit.faults.protocol import Fault
-from chaoskit.journal.folder import ProxyAddress
 from chaoskit.model import Undo
 from chaoskit.ports import Tools
-from chaoskit.runtimes import plain_http
 
 PORTS_OF_THE_STACK = frozenset({"services", "control", "facts", "observer", "directory"})
-_EPOCH_TIMEOUT_S = 1.0
+_ATTEMPT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one undo. `confirmed`: read back as healed, twice. `why`: what was in the way.
 
-    `needs`: the ports that its fault acts through; None when its kind is unknown here.
+    `reached`: what carries the fault answered. `needs`: the ports that its fault acts through; None
+    when its kind is unknown here.
     """
 
     undo: Undo
     confirmed: bool
+    reached: bool = False
     why: str = ""
     needs: tuple[str, ...] | None = None
 
     def ends_with(self, ports: Collection[str]) -> bool:
         """Return whether the fault is over once everything behind `ports` is gone."""
         return self.needs is not None and set(self.needs) <= set(ports)
-
-
-async def close_epoch(address: ProxyAddress) -> str:
-    """Make the proxy refuse later writes of the run; return why it did not, "" when it did.
-
-    A server without epochs (a real Toxiproxy answers 404) is safe by two clean reads alone.
-    """
-    url = f"{address.url.rstrip('/')}/chaoskit/epochs/{address.epoch}/close"
-    try:
-        status, _ = await plain_http.request("POST", url, timeout_s=_EPOCH_TIMEOUT_S)
-    except OSError as error:
-        return f"the fault proxy does not answer: {str(error) or type(error).__name__}"
-    return "" if status in (200, 204, 404) else f"the fault proxy answered {status}"
 
 
 async def heal_undos(
@@ -64,8 +51,8 @@ async def heal_undos(
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + within_s
     first = [await _attempt(undo, tools, find, deadline_s) for undo in undos]
-    if not first:
-        return []
+    if not any(outcome.reached for outcome in first):
+        return first
     # A write that was under way when its writer died may land after the first read.
     await asyncio.sleep(min(read_again_after_s, max(0.0, deadline_s - loop.time())))
     return [await _attempt(undo, tools, find, deadline_s) for undo in undos]
@@ -80,7 +67,9 @@ async def _attempt(
         return Outcome(undo=undo, confirmed=False, why=f"no fault kind {undo.kind!r}: {error}")
     # Whatever one fault raises, the others must still be healed.
     try:
-        async with asyncio.timeout_at(deadline_s):
+        # One that hangs must leave the others their time.
+        longest_s = asyncio.get_running_loop().time() + _ATTEMPT_S
+        async with asyncio.timeout_at(min(deadline_s, longest_s)):
             await fault.heal(undo, tools)
             healed = await fault.is_healed(undo, tools)
     except TimeoutError:
@@ -89,4 +78,4 @@ async def _attempt(
         why = str(error) or type(error).__name__
         return Outcome(undo=undo, confirmed=False, why=why, needs=fault.needs)
     why = "" if healed else "still there when read back"
-    return Outcome(undo=undo, confirmed=healed, why=why, needs=fault.needs)
+    return Outcome(undo=undo, confirmed=healed, reached=True, why=why, needs=fault.needs)

@@ -9,19 +9,26 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chaoskit.errors import EnvironmentMissing, InvalidInput
 from chaoskit.faults.registry import fault_class
-from chaoskit.guardian.healing import PORTS_OF_THE_STACK, Outcome, close_epoch, heal_undos
+from chaoskit.guardian.healing import PORTS_OF_THE_STACK, Outcome, heal_undos
 from chaoskit.guardian.strays import find_strays, kill_strays
-from chaoskit.journal.folder import ProxyAddress, RunFolder
+from chaoskit.journal.folder import ProxyAddress, RunFolder, run_folders
 from chaoskit.journal.reader import RunJournal, load_journal, pending_undos
 from chaoskit.journal.writer import HEAL_FORMAT, JournalWriter, boot_id, utc_now
 from chaoskit.model import Crowd, Event, FaultHealed, HealBegun, HealEnded, Undo
-from chaoskit.ports import ProxyControl, ServiceControl, Tools
+from chaoskit.ports import ServiceControl, Tools
 from chaoskit.runtimes.clock import MonotonicClock
 
+if TYPE_CHECKING:
+    from chaoskit.drivers.toxiproxy import ToxiproxyDriver
+
 READ_AGAIN_AFTER_S = 2.0
+_PROXY_CALL_S = 1.0
 _GONE_WITHIN_S = 1.0
 
 
@@ -78,6 +85,24 @@ async def heal_run(folder: RunFolder, *, within_s: float = 10.0) -> HealReport:
         )
     finally:
         lock.release()
+
+
+async def heal_all(runs_dir: Path) -> list[HealReport]:
+    """Heal every run in `runs_dir` that is not live; end what is left of runs deleted there.
+
+    A run of which nothing is left gives an idle report. Runs of other places are not touched:
+    `find_strays` shows them.
+    """
+    reports = await asyncio.gather(*(heal_run(folder) for folder in run_folders(runs_dir)))
+    return [*reports, *_end_deleted_runs(runs_dir)]
+
+
+def _end_deleted_runs(runs_dir: Path) -> list[HealReport]:
+    place = runs_dir.absolute()
+    killed: dict[str, list[str]] = {}
+    for stray in kill_strays([stray for stray in find_strays() if stray.folder.parent == place]):
+        killed.setdefault(stray.folder.name, []).append(str(stray))
+    return [HealReport(run=name, killed=tuple(them)) for name, them in killed.items()]
 
 
 async def take_over(
@@ -177,21 +202,37 @@ async def _heal_in_place(
 ) -> list[Outcome]:
     if not undos:
         return []
-    if proxy is not None and (trouble := await close_epoch(proxy)):
-        notes.append(trouble)
-    tools = Tools(clock=clock, crowd=Crowd(groups=()), proxy=_driver(proxy), services=services)
-    return await heal_undos(
-        undos, tools, fault_class, within_s=within_s, read_again_after_s=READ_AGAIN_AFTER_S
-    )
+    deadline_s = time.monotonic() + within_s
+    driver = None if proxy is None else await _open_proxy(proxy, notes)
+    tools = Tools(clock=clock, crowd=Crowd(groups=()), proxy=driver, services=services)
+    try:
+        return await heal_undos(
+            undos,
+            tools,
+            fault_class,
+            within_s=deadline_s - time.monotonic(),
+            read_again_after_s=READ_AGAIN_AFTER_S,
+        )
+    finally:
+        if driver is not None:
+            driver.close()
 
 
-def _driver(address: ProxyAddress | None) -> ProxyControl | None:
-    if address is None:
-        return None
+async def _open_proxy(address: ProxyAddress, notes: list[str]) -> "ToxiproxyDriver":
+    """Make the proxy refuse later writes of the run; return a driver whose own are not refused.
+
+    A server without epochs (a real Toxiproxy answers 404) is safe by two clean reads alone.
+    """
     # Not at the top: what has no proxy to heal need not wait for an HTTP library to import.
-    from chaoskit.drivers.toxiproxy import ToxiproxyDriver
+    from chaoskit.drivers.toxiproxy import ToxiproxyDriver, ToxiproxyError
 
-    return ToxiproxyDriver(address.url)
+    driver = ToxiproxyDriver(address.url, call_s=_PROXY_CALL_S)
+    try:
+        await driver.close_epoch(address.epoch)
+    except ToxiproxyError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            notes.append(error.message)
+    return driver
 
 
 async def _nothing_left(folder: RunFolder) -> tuple[tuple[str, ...], tuple[str, ...]]:

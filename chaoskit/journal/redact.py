@@ -12,7 +12,7 @@ from chaoskit.model import Json
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(
-    r"(?:^|[_\-.])(?:token|secret|password|passwd|authorization|api[_\-]?key|cookie|credentials?)s?$",
+    r"(?:^|[_\-.])(?:token|secret|password|passwd|authorization|(?:api|access|private|secret)[_\-]?key|cookie|credentials?)s?$",
     re.IGNORECASE,
 )
 _SHAPES = (

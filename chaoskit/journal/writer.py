@@ -148,6 +148,8 @@ class JournalWriter:
         fd, self._fd = self._fd, -1
         try:
             os.fsync(fd)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
         finally:
             os.close(fd)
 
