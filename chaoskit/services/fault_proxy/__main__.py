@@ -55,7 +55,7 @@ async def _serve(options: argparse.Namespace) -> int:
             host=options.host,
             port=options.port,
             seed=options.seed,
-            token=os.environ.get(TOKEN_VARIABLE),
+            token=os.environ.get(TOKEN_VARIABLE) or None,
         )
         await proxy.start()
     except (OSError, ValueError) as error:
