@@ -1,0 +1,180 @@
+"""One run of the product and what was seen of it from outside: packets, sockets, own deeds."""
+
+import json
+import os
+import re
+import signal
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tests.oracle import capture, decoder
+from tests.oracle.capture import Capture, Packet, address_of
+from tests.oracle.live_run import DATA, LiveRun, chaoskit, wait_until
+from tests.oracle.processes import Process, Socket, sockets_of
+from tests.oracle.recorded import Gap, Mask, Recorded, gaps
+
+FIRST_LISTENER = 3
+"""Host, guest and owner have the numbers 0 to 2; the test says so when a plan differs."""
+PAUSE_S = 2.0
+_CROWD = "services.crowd"
+
+
+def listeners_in(experiment: str) -> int:
+    """Return how many listeners an experiment file of ours asks for."""
+    found = re.search(r"listeners: (\d+)", (DATA / experiment).read_text())
+    assert found is not None
+    return int(found[1])
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """All sockets at one moment of the steady state. `links`: listen addresses by link."""
+
+    crowd: dict[int, list[Socket]]
+    proxy: list[Socket]
+    servers: dict[str, list[Socket]]
+    links: dict[str, tuple[str, int]]
+
+
+@dataclass
+class Notes:
+    """What a test did during a run, as monotonic stamps, and what it looked at."""
+
+    sockets: Sockets | None = None
+    stopped: tuple[float, float] | None = None
+    killed: tuple[str, float] | None = None
+
+
+@dataclass
+class Observed:
+    """A finished run. `packets` are those of the `chosen` listeners."""
+
+    exit_code: int
+    recorded: Recorded
+    chosen: list[int] = field(default_factory=list)
+    packets: list[Packet] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
+
+    @cached_property
+    def heard(self) -> dict[int, decoder.Heard]:
+        """Who each chosen listener heard, rebuilt from its datagrams."""
+        return {
+            k: decoder.hear(
+                capture.datagrams_to(self.packets, address_of(k)),
+                self.recorded.origin_s,
+                self.recorded.slots,
+            )
+            for k in self.chosen
+        }
+
+    def due(self, participant: int) -> Mask:
+        """Return the slots due to a chosen listener, from its first connection on the wire."""
+        first_s = capture.first_connection_s(self.packets, address_of(participant))
+        assert first_s is not None, f"listener {participant} never opened a connection"
+        return self.recorded.due(participant, from_s=self.recorded.run_s(first_s))
+
+    def missed(self, participant: int) -> Mask:
+        """Return the due slots in which the wire brought nobody who was planned."""
+        voices = self.heard[participant].voices & self.recorded.planned
+        missed: Mask = self.due(participant) & (voices == 0)
+        return missed
+
+    def gaps(self, participant: int, *, at_least: int = 8) -> list[Gap]:
+        """Return the gaps of a chosen listener as the wire has them."""
+        return gaps(self.missed(participant), at_least=at_least)
+
+
+During = Callable[[LiveRun, Notes], None]
+
+
+def observe(experiment: str, folder: Path, chosen: Sequence[int], *, during: During) -> Observed:
+    """Run an experiment of ours under a capture of `chosen`; call `during` while it runs."""
+    notes = Notes()
+    with (
+        Capture(folder / "lo.pcap", [address_of(k) for k in chosen]) as recording,
+        chaoskit("run", str(DATA / experiment), "--quiet", folder=folder) as run,
+    ):
+        during(run, notes)
+        exit_code = run.finish()
+        recorded = run.recorded()
+    packets = recording.packets()
+    (folder / "lo.pcap").unlink()
+    return Observed(exit_code, recorded, list(chosen), packets, notes)
+
+
+# --- what is done during a run -------------------------------------------------------------------
+
+
+def look_at_sockets(run: LiveRun, notes: Notes) -> None:
+    """Note all sockets while everybody is in the room and nothing is broken."""
+    run.wait_for("phase_entered", phase="gate")
+    wait_until(lambda: _missing(run), within_s=10.0)
+    ready = run.services()
+    crowd = {p.pid: sockets_of(p.pid) for p in crowd_processes(run)}
+    proxy = ready["fault-proxy"]
+    url = f"http://{proxy.get('host', '127.0.0.1')}:{proxy['port']}/proxies"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        links = json.load(answer)
+    notes.sockets = Sockets(
+        crowd=crowd,
+        proxy=sockets_of(proxy["pid"]),
+        servers={
+            name: sockets_of(ready[name]["pid"]) for name in ("directory", "room-a", "room-b")
+        },
+        links={name: _address(link["listen"]) for name, link in links.items()},
+    )
+
+
+def stop_the_engine(for_s: float) -> During:
+    """Return what stops the engine as soon as the host is cut off."""
+
+    def during(run: LiveRun, notes: Notes) -> None:
+        run.wait_for("fault_active", fault_id="drop-host")
+        began = time.monotonic()
+        with run.stopped(run.process.pid):
+            time.sleep(for_s)
+        notes.stopped = (began, time.monotonic())
+
+    return during
+
+
+def strike(run: LiveRun, notes: Notes) -> None:
+    """Stop a room node for PAUSE_S once the blackhole is over, then kill a listener shard."""
+    run.wait_for("fault_healed", fault_id="hole")
+    time.sleep(2.0)
+    began = time.monotonic()
+    with run.stopped(run.pid_of("room-a")):
+        time.sleep(PAUSE_S - (time.monotonic() - began))
+    notes.stopped = (began, time.monotonic())
+    run.wait_for("phase_entered", phase="steady_again")
+    time.sleep(2.0)
+    shard = max(name for name in run.services() if name.startswith("crowd-listeners"))
+    notes.killed = (shard, time.monotonic())
+    os.kill(run.pid_of(shard), signal.SIGKILL)
+
+
+def crowd_processes(run: LiveRun) -> list[Process]:
+    """Return the crowd's processes, found by their command lines."""
+    return [p for p in run.processes() if any(_CROWD in word for word in p.argv)]
+
+
+def _missing(run: LiveRun) -> str | None:
+    recorded = Recorded(run.folder)
+    joined = {f["p"] for facts in recorded.facts.values() for f in facts if f["k"] == "joined"}
+    missing = set(recorded.participants) - joined
+    return f"not in a room yet: {sorted(missing)}" if missing else None
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.removeprefix("udp://").rpartition(":")
+    return host, int(port)
+
+
+def longest(found: Sequence[Gap]) -> Gap:
+    """Return the longest of some gaps. Fails when there is none."""
+    assert found, "no gap at all"
+    return max(found, key=lambda gap: gap.end - gap.first)
