@@ -1,4 +1,4 @@
-"""A directory with real room servers, and a client that holds every word against openapi.yaml."""
+"""A directory with real room servers, and people in their rooms."""
 
 import asyncio
 import json
@@ -7,26 +7,35 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession, ClientTimeout
-from openapi_core import Config, OpenAPI
-from openapi_core.datatypes import RequestParameters
-from openapi_core.exceptions import OpenAPIError
 
 from chaoskit.rooms.audiobridge import AudioBridgeClient
+from chaoskit.rooms.driver import Kicked, RoomGone
 from chaoskit.wire.directory import DirectoryConfig, NodeConfig, Remedies
+from tests.stack.checked_api import CheckedApi
 
 ROOT = Path(__file__).resolve().parents[2]
-DESCRIPTION = ROOT / "chaoskit/services/directory/openapi.yaml"
 START_S = 20.0
 WAIT_S = 15.0
 """Deadline of waits: far above what is awaited, for a busy machine."""
+
+
+NIGHT = {
+    "event": "night",
+    "account": "first",
+    "standby_account": "second",
+    "candidates": ["p0", "p2"],
+    "speakers": ["p0", "p1", "p2"],
+}
+AT = "/v1/events/night"
+"""An event as most tests create it, and its path."""
 
 
 async def wait_until(
@@ -115,7 +124,7 @@ class Rig:
         return f"ws://127.0.0.1:{self.rooms[node].port}"
 
     @asynccontextmanager
-    async def api(self) -> AsyncIterator["CheckedApi"]:
+    async def api(self) -> AsyncIterator[CheckedApi]:
         async with ClientSession(timeout=ClientTimeout(total=WAIT_S)) as session:
             yield CheckedApi(session, self.url)
 
@@ -175,7 +184,7 @@ async def who_is_in(url: str, room: int) -> set[str]:
 
 
 @asynccontextmanager
-async def beating(api: "CheckedApi", event: str, *identities: str) -> AsyncIterator[None]:
+async def beating(api: CheckedApi, event: str, *identities: str) -> AsyncIterator[None]:
     """Send heartbeats of candidates meanwhile; the first ones are answered before the body runs."""
 
     async def beat() -> None:
@@ -197,166 +206,48 @@ async def beating(api: "CheckedApi", event: str, *identities: str) -> AsyncItera
             await task
 
 
-# --- the checked client --------------------------------------------------------------------------
+# --- what tests ask ------------------------------------------------------------------------------
 
 
-class Deviation(AssertionError):
-    """What was said is not what openapi.yaml describes."""
+async def wait_state(api: CheckedApi, **expected: Any) -> dict[str, Any]:
+    """Poll until the state has the expected members; return it."""
+    state: dict[str, Any] = {}
+
+    async def why_not() -> str | None:
+        nonlocal state
+        state = await api.ok("GET", AT)
+        seen = {name: state[name] for name in expected}
+        return None if seen == expected else f"the state is {state}, expected {expected}"
+
+    await wait_until(why_not)
+    return state
 
 
-@dataclass
-class _Request:
-    """One request as openapi-core wants it."""
-
-    host_url: str
-    method: str
-    path: str
-    body: bytes | None
-    content_type: str = "application/json"
-    parameters: RequestParameters = field(default_factory=RequestParameters)
+async def join(api: CheckedApi, identity: str) -> Any:
+    return await api.ok("POST", f"{AT}/join", {"identity": identity})
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One response, as openapi-core wants it too."""
-
-    status_code: int
-    content_type: str
-    headers: Mapping[str, str]
-    data: bytes | None
-
-    def json(self) -> Any:
-        return json.loads(self.data or b"null")
-
-    @property
-    def code(self) -> str:
-        """The code of an error reply."""
-        code: str = self.json()["error"]["code"]
-        return code
+async def ask_stage(api: CheckedApi, identity: str) -> bool:
+    answer = await api.send("POST", f"{AT}/stage", {"identity": identity})
+    granted: bool = answer.json()["granted"]
+    return granted
 
 
-@cache
-def description() -> OpenAPI:
-    return OpenAPI.from_file_path(
-        str(DESCRIPTION),
-        config=Config(extra_media_type_deserializers={"application/x-ndjson": json.loads}),
-    )
+async def next_of(client: AudioBridgeClient, kind: type[Kicked] | type[RoomGone]) -> Any:
+    async with asyncio.timeout(WAIT_S):
+        while not isinstance(event := await client.next_event(), kind):
+            pass
+    return event
 
 
-class CheckedApi:
-    """Sends requests and raises Deviation for every request or response that is not as described.
+async def wait_health(api: CheckedApi, node: str, healthy: bool) -> None:
+    async def why_not() -> str | None:
+        nodes = (await api.ok("GET", "/health"))["nodes"]
+        return None if nodes[node] is healthy else f"the nodes are {nodes}"
 
-    `seen` collects (method, path of the description, status).
-    """
-
-    def __init__(self, session: ClientSession, base: str) -> None:
-        self.seen: set[tuple[str, str, int]] = set()
-        self._session = session
-        self._base = base
-
-    async def send(
-        self, method: str, path: str, message: Any = None, *, valid: bool = True
-    ) -> Answer:
-        """Send one request. `valid` False: it must be one that the description forbids."""
-        body = None if message is None else json.dumps(message).encode()
-        request = _Request(self._base, method.lower(), path, body)
-        self._check_request(request, valid=valid)
-        headers = {"Content-Type": request.content_type}
-        async with self._session.request(
-            method, self._base + path, data=body, headers=headers
-        ) as reply:
-            answer = Answer(
-                reply.status, reply.content_type, reply.headers, await reply.read() or None
-            )
-        self._check_answer(request, answer)
-        return answer
-
-    async def ok(self, method: str, path: str, message: Any = None) -> Any:
-        """Send a request that must succeed; return the JSON of its answer."""
-        answer = await self.send(method, path, message)
-        assert answer.status_code < 300, f"{method} {path}: {answer.data!r}"
-        return answer.json()
-
-    @asynccontextmanager
-    async def watch(self, event: str) -> AsyncIterator["CheckedStream"]:
-        """Open a watch stream whose every line is checked."""
-        request = _Request(self._base, "get", f"/v1/events/{event}/watch", None)
-        self._check_request(request, valid=True)
-        async with self._session.get(
-            self._base + request.path, timeout=ClientTimeout(total=None, sock_read=WAIT_S)
-        ) as reply:
-            assert reply.status == 200, await reply.text()
-
-            def check(line: bytes) -> None:
-                self._check_answer(
-                    request, Answer(reply.status, reply.content_type, reply.headers, line)
-                )
-
-            yield CheckedStream(reply.content.readline, check)
-
-    def _check_request(self, request: _Request, *, valid: bool) -> None:
-        try:
-            description().validate_request(request)
-        except OpenAPIError as error:
-            if valid:
-                raise Deviation(f"{request}: {_why(error)}") from error
-        else:
-            if not valid:
-                raise Deviation(f"{request}: the description allows it")
-
-    def _check_answer(self, request: _Request, answer: Answer) -> None:
-        try:
-            description().validate_response(request, answer)
-        except OpenAPIError as error:
-            raise Deviation(f"{request.method} {request.path}: {answer}: {_why(error)}") from error
-        if answer.status_code == 204 and answer.data:
-            raise Deviation(f"{request.method} {request.path}: 204 with a body")
-        self.seen.add((request.method, described_path(request.path), answer.status_code))
+    await wait_until(why_not)
 
 
-class CheckedStream:
-    """The lines of a watch stream; `empty` counts its keep-alives."""
-
-    def __init__(
-        self, readline: Callable[[], Awaitable[bytes]], check: Callable[[bytes], None]
-    ) -> None:
-        self.empty = 0
-        self._readline = readline
-        self._check = check
-
-    async def next(self) -> Any:
-        """Return the next line as JSON, None for a keep-alive. Raises EOFError at the end."""
-        line = await self._readline()
-        if not line:
-            raise EOFError
-        if not line.strip():
-            self.empty += 1
-            return None
-        self._check(line)
-        return json.loads(line)
-
-    async def state(self) -> Any:
-        """Return the next line that is no keep-alive."""
-        while (state := await self.next()) is None:
-            continue
-        return state
-
-
-def described_path(path: str) -> str:
-    """Return the path of the description that `path` is an instance of.
-
-    >>> described_path("/v1/events/night/join")
-    '/v1/events/{event}/join'
-    """
-    parts = path.split("/")
-    if parts[1:3] == ["v1", "events"] and len(parts) > 3:
-        parts[3] = "{event}"
-    return "/".join(parts)
-
-
-def _why(error: BaseException) -> str:
-    reasons = [str(error)]
-    while error.__cause__ is not None:
-        error = error.__cause__
-        reasons.append(str(error))
-    return " | ".join(reasons)
+def having(*remedies: str) -> pytest.MarkDecorator:
+    switches = Remedies(**dict.fromkeys(remedies, True))
+    return pytest.mark.parametrize("rig", [switches], indirect=True, ids=["+".join(remedies)])

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientError
 
+from tests.stack.checked_api import CheckedApi
 from tests.stack.directory_rig import (
     ROOT,
     WAIT_S,
-    CheckedApi,
     Rig,
     beating,
     in_room,
@@ -168,6 +168,7 @@ async def test_whoever_was_answered_is_in_the_database_whenever_it_is_killed(rig
             # Of those who were just joining, one join more than was answered may have been written.
             later = {identity for identity in told if kept[identity] != told[identity]}
             assert later <= {f"p{100 * round_number + k}" for k in range(20)}
+            tokens.update(kept)
 
 
 async def test_sigterm_ends_open_streams_and_the_service_with_0(rig: Rig) -> None:
