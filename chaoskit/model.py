@@ -118,7 +118,7 @@ class Group:
 
     `speaker`: beacon band 0..2 when its (single) member speaks, else None.
     `candidate`: sends the host lease heartbeat. `arrive_from_s`, `arrive_over_s`: arrivals spread
-    evenly over that span of run time.
+    evenly over that span of run time. `stay_s`: each leaves for good so long after its arrival.
     """
 
     name: str
@@ -131,6 +131,7 @@ class Group:
     candidate: bool = False
     arrive_from_s: float = 0.0
     arrive_over_s: float = 0.0
+    stay_s: float | None = None
 
     def members(self) -> range:
         """Return the participant numbers of this group."""
@@ -389,7 +390,8 @@ class Experiment:
     Times: arrivals from run time 0; gate from `gate_from_s` for `gate_s` (0 = none); the method's
     zero is `method_zero_s`; the run ends at `end_s` at the latest. `recovery_s`: from the last heal
     to the closing steady state, which lasts `steady_again_s`; None = the recovery lasts until
-    `end_s - steady_again_s` (replays).
+    `end_s - steady_again_s` (replays). `account`: under which the first room runs;
+    `standby_account`: under which an automatic fresh room does.
     """
 
     id: str
@@ -414,6 +416,8 @@ class Experiment:
     recovery_s: float | None = None
     control: Control | None = None
     digest: str = ""
+    account: str = "first"
+    standby_account: str = "standby"
 
 
 # --- stack ---------------------------------------------------------------------------------------
@@ -501,7 +505,8 @@ class Stack:
 
     `proxy`, `directory`, `rooms`: names of the services that play these parts. `allows`: service →
     fault kinds that may act on it. `harness`: link groups that are no crowd (observer, operator,
-    the directory itself) → the planes that they use.
+    the directory itself) → the planes that they use. `ear_delay_s`: stated mouth-to-ear delay of
+    the healthy stack; audio planned at the microphone at t is due at the ear at t + ear_delay_s.
     """
 
     id: str
@@ -513,6 +518,7 @@ class Stack:
     rooms: tuple[str, ...]
     harness: Mapping[str, tuple[Plane, ...]] = field(default_factory=dict)
     allows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ear_delay_s: float = 0.26
 
     def filled(self, values: Mapping[str, str]) -> "Stack":
         """Return the stack with `{key}` of `values` filled in in every command line."""
