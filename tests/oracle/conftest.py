@@ -42,7 +42,9 @@ def captured(rng: random.Random) -> list[int]:
 def host_drop(tmp_path_factory: pytest.TempPathFactory, captured: list[int]) -> Observed:
     """The host is cut off, everybody moves to a fresh room; looked at in the steady state."""
     folder = tmp_path_factory.mktemp("drop")
-    return observed.observe("host-drop.yaml", folder, captured, during=observed.look_at_sockets)
+    return observed.observe(
+        DATA / "host-drop.yaml", folder, captured, during=observed.look_at_sockets
+    )
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +52,7 @@ def engine_stopped(tmp_path_factory: pytest.TempPathFactory, captured: list[int]
     """The same run, its engine stopped for STOP_S as soon as the host is cut off."""
     folder = tmp_path_factory.mktemp("stop")
     return observed.observe(
-        "host-drop.yaml", folder, captured, during=observed.stop_the_engine(STOP_S)
+        DATA / "host-drop.yaml", folder, captured, during=observed.stop_the_engine(STOP_S)
     )
 
 
@@ -60,7 +62,7 @@ def struck(tmp_path_factory: pytest.TempPathFactory, rng: random.Random) -> Obse
     folder = tmp_path_factory.mktemp("struck")
     listeners = range(FIRST_LISTENER, FIRST_LISTENER + observed.listeners_in("blackhole.yaml"))
     chosen = sorted(rng.sample(listeners, CAPTURED))
-    return observed.observe("blackhole.yaml", folder, chosen, during=observed.strike)
+    return observed.observe(DATA / "blackhole.yaml", folder, chosen, during=observed.strike)
 
 
 @pytest.fixture(scope="session")

@@ -91,12 +91,12 @@ class Observed:
 During = Callable[[LiveRun, Notes], None]
 
 
-def observe(experiment: str, folder: Path, chosen: Sequence[int], *, during: During) -> Observed:
-    """Run an experiment of ours under a capture of `chosen`; call `during` while it runs."""
+def observe(experiment: Path, folder: Path, chosen: Sequence[int], *, during: During) -> Observed:
+    """Run an experiment file under a capture of `chosen`; call `during` while it runs."""
     notes = Notes()
     with (
         Capture(folder / "lo.pcap", [address_of(k) for k in chosen]) as recording,
-        chaoskit("run", str(DATA / experiment), "--quiet", folder=folder) as run,
+        chaoskit("run", str(experiment), "--quiet", folder=folder) as run,
     ):
         during(run, notes)
         exit_code = run.finish()
