@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,8 +130,17 @@ class Rig:
 
 
 @contextmanager
-def running(folder: Path, *, remedies: Remedies | None = None, **settings: Any) -> Iterator[Rig]:
-    """Run room servers `room-a` and `room-b` and a directory with short timers; end them all."""
+def running(
+    folder: Path,
+    *,
+    remedies: Remedies | None = None,
+    elsewhere: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Iterator[Rig]:
+    """Run room servers `room-a` and `room-b` and a directory with short timers; end them all.
+
+    elsewhere: signalling URLs of nodes that run already; they come first.
+    """
     rooms = {name: Service(folder, name, "room_server") for name in ("room-a", "room-b")}
     config_path = folder / "directory.json"
     directory = Service(folder, "directory", "directory", "--config", config_path.name)
@@ -140,8 +149,11 @@ def running(folder: Path, *, remedies: Remedies | None = None, **settings: Any) 
             room.start()
         config = DirectoryConfig(
             nodes=[
-                NodeConfig(name=name, signal_url=f"ws://127.0.0.1:{room.port}")
-                for name, room in rooms.items()
+                NodeConfig(name=name, signal_url=url)
+                for name, url in {
+                    **(elsewhere or {}),
+                    **{name: f"ws://127.0.0.1:{room.port}" for name, room in rooms.items()},
+                }.items()
             ],
             remedies=remedies or Remedies(),
             **{"lease_s": 1.5, "probe_s": 0.25, "call_s": 1.0} | settings,
