@@ -307,7 +307,8 @@ async def _unhealthy(service: _Service) -> str:
             return "" if status == 200 else f"GET {url}, which answers {status}"
         async with asyncio.timeout(_PROBE_S):
             _, writer = await asyncio.open_connection(LOOPBACK, service.ports[probe.port])
-        writer.close()
+            writer.close()
+            await writer.wait_closed()
     except OSError as error:
         return f"{probe.kind} on {address} ({str(error) or type(error).__name__})"
     return ""

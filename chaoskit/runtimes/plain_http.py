@@ -5,6 +5,7 @@ Lean on purpose: the guardian and the start of a stack cannot wait for an HTTP l
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 _LARGEST_BODY = 1 << 20
@@ -40,7 +41,10 @@ async def _exchange(
         await writer.drain()
         return await _read_answer(reader)
     finally:
-        writer.close()
+        # Not close(): what a stopped peer has not read must not keep us here.
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:

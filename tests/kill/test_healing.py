@@ -208,6 +208,29 @@ async def test_heal_all_ends_what_is_left_of_a_run_whose_folder_was_deleted(
     assert reports[0].killed[0].startswith(f"{stray.pid} (")
 
 
+async def test_a_lease_holds_a_fault_as_long_as_the_guardian_lives_and_no_longer(
+    tmp_path: Path, other: Other
+) -> None:
+    folder, lock = create_run(tmp_path / "runs")
+    guardian = await start_guardian(folder, lock)
+    async with ToxiproxyDriver(other.url) as driver:
+        await make_link(driver)
+        lease = await driver.open_lease(0.6, "engine")
+        await guardian.keep_lease(other.url, lease, ttl_s=0.6)
+        await driver.set_enabled(LINK, False)
+        start_s = await driver.clock()
+        while await driver.clock() < start_s + 2.0:  # several times the lease
+            assert not (await driver.link(LINK)).enabled
+
+        os.kill(guardian.pid, signal.SIGKILL)
+
+        deadline = time.monotonic() + 5.0
+        while not (await driver.link(LINK)).enabled:
+            assert time.monotonic() < deadline, "the lease never lapsed"
+    await guardian.close()
+    lock.release()
+
+
 @pytest.fixture
 def block() -> Iterator[PortBlock]:
     block = take_port_block()
