@@ -1,7 +1,6 @@
 """Driver for AudioBridge rooms with plain-RTP participants: Janus and the embedded room server."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from typing import Self, TypeVar
@@ -16,7 +15,6 @@ from chaoskit.rooms.driver import (
     OnEvent,
     RoomError,
     RoomEvent,
-    RoomUnavailable,
     ServerInfo,
 )
 from chaoskit.rooms.janus_session import JanusSession, Listeners, id_in
@@ -174,8 +172,7 @@ class AudioBridgeClient:
             pin=pin,
             rtp=RtpAddress(rtp_ip, rtp_port),
         )
-        if self._handle_used:
-            await self._renew_handle()
+        await (self._renew_handle() if self._handle_used else self._attached())
         self._handle_used = True
         return _place(await self._request(request, tell.Joined))
 
@@ -219,12 +216,11 @@ class AudioBridgeClient:
                 self._handle_id, self._handle_used = id_in(attached), False
             return self._handle_id
 
-    async def _renew_handle(self) -> None:
+    async def _renew_handle(self) -> int:
         used, self._handle_id = self._handle_id, None
-        await self._attached()
-        if used is not None:
-            with contextlib.suppress(RoomUnavailable):
-                await self._session.tell("detach", handle_id=used)
+        fresh = await self._attached()
+        await self._session.tell("detach", handle_id=used)
+        return fresh
 
     async def _request(self, request: ask.BridgeRequest, expected: type[Answer]) -> Answer:
         answer: tell.BridgeAnswer | tell.BridgeAnnouncement | None = None
