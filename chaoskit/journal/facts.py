@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaoskit.audio.listening import ABSENT, CONCEALED, VOICE_BITS
 from chaoskit.errors import InvalidInput
 from chaoskit.model import Crowd
 from chaoskit.ports import Loss, NetSample, Presence
 from chaoskit.wire import facts as wire
 from chaoskit.wire.facts import Fact, decode_fact
 
-ABSENT = 255
-"""Ear code of a participant that has no ear (yet, or any more)."""
-_SPECIAL_CODES_FROM = 64
-_BEACON_BITS = 0b111
 _READ_BYTES = 1 << 20
 # Not needed live and by far the largest lines.
 _SKIPPED = (b'{"k":"heard"', b'{"k":"sent"')
@@ -25,9 +22,9 @@ _STATES = ("away", "trying", "joined", "gone")
 _COMES_BACK = frozenset({"moved", "lost"})
 
 
-def hears_beacon(code: int) -> bool:
+def hears_voice(code: int) -> bool:
     """Return whether an ear with this code hears the voice of at least one speaker."""
-    return code < _SPECIAL_CODES_FROM and code & _BEACON_BITS != 0
+    return code < CONCEALED and code & VOICE_BITS != 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +141,7 @@ class FactTail:
             for scope in ("crowd", self._group_of[k]):
                 counts[f"{scope}.{presence.state}"] += 1
                 counts[f"{scope}.present"] += presence.state in ("trying", "joined")
-                counts[f"{scope}.hearing"] += hears_beacon(self._ears.get(k, ABSENT))
+                counts[f"{scope}.hearing"] += hears_voice(self._ears.get(k, ABSENT))
                 counts[f"{scope}.attempts"] += presence.attempts
         return counts
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.audio.listening import ABSENT
 from chaoskit.errors import InvalidInput
-from chaoskit.journal.facts import ABSENT, FactTail, hears_beacon, load_facts
+from chaoskit.journal.facts import FactTail, hears_voice, load_facts
 from chaoskit.model import Crowd, Group
 from chaoskit.ports import CrowdFacts, Loss, NetSample, Presence
 from chaoskit.wire.facts import (
@@ -183,7 +184,7 @@ def test_counts_are_by_group_and_over_the_crowd(shard: Shard, tail: FactTail) ->
     ],
 )
 def test_only_a_decoded_voice_counts_as_hearing(code: int, hears: bool) -> None:
-    assert hears_beacon(code) is hears
+    assert hears_voice(code) is hears
 
 
 def test_losses_come_in_order_of_time_even_when_shards_are_read_out_of_order(
