@@ -1,4 +1,4 @@
-"""Signals: the first stops a run, the second reports, the third leaves the healing to the guardian."""
+"""Signals: the first stops a run, the second reports, the third leaves healing to the guardian."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ T = TypeVar("T")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(Exception):  # noqa: N818  (a way out, not an error)
+class Interrupted(Exception):
     """The body was stopped by a signal and has rolled back."""
 
     def __init__(self, signum: int) -> None:
@@ -23,8 +23,8 @@ class Interrupted(Exception):  # noqa: N818  (a way out, not an error)
 async def guarded(body: Coroutine[object, object, T], say: Callable[[str], None]) -> T:
     """Run `body` to its end and return its result.
 
-    Signal 1 cancels the body, whose own `finally` heals and takes the stack down. Signal 2 only says
-    so. Signal 3 ends this process at once: the guardian then heals and tears down by itself.
+    Signal 1 cancels the body, whose own `finally` heals and takes the stack down. Signal 2 only
+    says so. Signal 3 ends this process at once: the guardian then heals and tears down by itself.
     Raises Interrupted after a cancelled body has finished.
     """
     loop = asyncio.get_running_loop()

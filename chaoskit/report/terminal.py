@@ -36,9 +36,10 @@ def _grid(*widths: int | None) -> Table:
 
 
 def _table(*columns: tuple[str, str]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for title, justify in columns:
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        short = justify == "right" or len(title) <= len("Recovery")
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=short)  # type: ignore[arg-type]
     return table
 
 
@@ -158,12 +159,12 @@ def _checks(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:
 
 def _recovery(result: RunResult) -> list[RenderableType]:
     table = _table(
-        ("Recovery (run time)", "left"),
+        ("Recovery", "left"),
         ("group", "left"),
         ("from", "left"),
         ("noticed", "right"),
-        ("in a room", "right"),
-        ("hears again: p50", "right"),
+        ("in room", "right"),
+        ("p50", "right"),
         ("p95", "right"),
         ("max", "right"),
         ("never", "right"),
@@ -181,7 +182,8 @@ def _recovery(result: RunResult) -> list[RenderableType]:
             str(row["never"]),
             str(row["n"]),
         )
-    return [table, Text("")]
+    note = "  Run time until a speaker is heard steadily again, after the fault's effect or heal."
+    return [table, Text(note, style="dim"), Text("")]
 
 
 def _faults(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:

@@ -1,0 +1,113 @@
+"""From a finished run folder to result.json and timeline.md. Reads records; starts nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from chaoskit.checks.history import History
+from chaoskit.checks.summary import listener_books, summarise
+from chaoskit.cli.live import describe
+from chaoskit.journal.facts import load_facts
+from chaoskit.journal.folder import RunFolder
+from chaoskit.journal.reader import RunJournal, load_journal
+from chaoskit.model import Event, Experiment, RunStatus
+from chaoskit.report.result import RESULT_SCHEMA, RunResult, exit_code
+from chaoskit.report.timeline import Row, timeline_markdown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A judged run: its history, its journal, and the result as result.json has it."""
+
+    history: History
+    journal: RunJournal
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What a replay adds to a run: rows of the fidelity table, labels of incident time, assumptions."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    incident_time: Any = None
+    notes: Sequence[str] = ()
+
+
+def judge_run(folder: RunFolder, experiment: Experiment, *, ear_delay_s: float) -> Judged:
+    """Judge a finished run from its records alone."""
+    journal = load_journal(folder.journal, folder.heal)
+    header = journal.header
+    if header is None:
+        raise ValueError(f"{folder.journal} has no header")
+    history = History.build(
+        experiment,
+        load_facts(folder.path),
+        journal.events,
+        origin_s=header.origin_s,
+        ear_delay_s=ear_delay_s,
+    )
+    ended = journal.ended
+    status = ended.status if ended else RunStatus.CRASHED
+    result: dict[str, Any] = {
+        "schema": RESULT_SCHEMA,
+        "run_id": folder.id,
+        "experiment": experiment.id,
+        "title": experiment.title,
+        "hypothesis": experiment.hypothesis.title,
+        "stack": experiment.stack,
+        "profile": experiment.profile.name,
+        "seed": experiment.seed,
+        "status": status.value,
+        "error": ended.error if ended else "the run ended without a word",
+        "residual_faults": list(ended.residual) if ended else [],
+        "started_at": header.started_at,
+        "run_seconds": round(history.end_s, 3),
+        **summarise(history),
+        "books": listener_books(history),
+        "folder": str(folder.path),
+    }
+    return Judged(history=history, journal=journal, result=result)
+
+
+def write_outcome(folder: RunFolder, judged: Judged, frame: Frame) -> RunResult:
+    """Complete the result, write result.json and timeline.md, and return the result."""
+    result = {**judged.result, **frame.extra}
+    result["artifacts"] = ["journal.jsonl", "result.json", "timeline.md"]
+    result["exit_code"] = exit_code(result)
+    header = judged.journal.header
+    assert header is not None
+    begun = datetime.fromisoformat(header.started_at).astimezone(UTC)
+    origin = begun + timedelta(seconds=header.origin_s - header.started_s)
+    folder.timeline.write_text(
+        timeline_markdown(
+            result,
+            _rows(judged.journal.events, frame),
+            started_at=origin,
+            notes=frame.notes,
+        )
+    )
+    draft = folder.result.with_name(".result.json")
+    draft.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    draft.replace(folder.result)
+    return result
+
+
+def _rows(events: Sequence[Event], frame: Frame) -> list[Row]:
+    rows = []
+    for number, event in enumerate(events, start=1):
+        text = describe(event)
+        if text is None:
+            continue
+        kind, _, rest = text.partition(" ")
+        rows.append(
+            Row(
+                at_s=event.at_s,
+                kind=kind,
+                text=rest.strip(),
+                evidence=f"journal {number}",
+                incident=frame.incident_time(event.at_s) if frame.incident_time else "",
+            )
+        )
+    return rows

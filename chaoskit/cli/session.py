@@ -1,0 +1,252 @@
+"""One run from an empty folder to a stack that plays, and back: builds the adapters, owns their end."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from chaoskit.cli.crowd_plans import ShardShare, shard_plan, share_out
+from chaoskit.drivers.crowd import CrowdSockets
+from chaoskit.drivers.directory import DirectoryDriver
+from chaoskit.drivers.toxiproxy import ToxiproxyDriver
+from chaoskit.errors import AdapterError
+from chaoskit.guardian.client import GuardianClient, start_guardian
+from chaoskit.journal.facts import FactTail
+from chaoskit.journal.folder import ProxyAddress, RunFolder, RunLock, create_run
+from chaoskit.model import Experiment, LinkSpec, LinkState, ServiceSpec, Stack
+from chaoskit.ports import Tools
+from chaoskit.rooms.observer import AudioBridgeObserver
+from chaoskit.runtimes.clock import MonotonicClock
+from chaoskit.runtimes.limits import require_descriptors
+from chaoskit.runtimes.local import LocalRuntime
+from chaoskit.runtimes.ports import PortBlock, take_port_block
+from chaoskit.wire.directory import DirectoryConfig, EventRequest, NodeConfig, Remedies
+from chaoskit.wire.identity import identity, source_address
+
+LEASE_S = 10.0
+"""The guardian renews it; when the guardian is gone, the proxy heals itself after so long."""
+LEAD_S = 0.3
+"""Run time 0 lies so long after the crowd has its plans."""
+_SENTINEL_SPEAKER = 16100
+
+
+@dataclass(slots=True)
+class Session:
+    """A live run: its folder, its stack, its crowd, and the ports that the engine may use."""
+
+    folder: RunFolder
+    lock: RunLock
+    block: PortBlock
+    guardian: GuardianClient
+    runtime: LocalRuntime
+    shares: tuple[ShardShare, ...]
+    tools: Tools
+    facts: FactTail
+    origin_s: float
+    proxy: ToxiproxyDriver
+    stop_report: Mapping[str, int]
+
+    async def stop_stack(self) -> list[str]:
+        """Stop crowd and services; return the names of those that had to be killed."""
+        try:
+            stopped = await self.runtime.stop()
+        except AdapterError:
+            return []  # the guardian is gone, and with it every service
+        return list(stopped.killed)
+
+
+@contextlib.asynccontextmanager
+async def open_session(
+    experiment: Experiment,
+    stack: Stack,
+    *,
+    runs_dir: Path,
+    say: Callable[[str], None],
+) -> AsyncIterator[Session]:
+    """Start everything for `experiment`; on the way out stop everything, whatever happened.
+
+    Raises EnvironmentMissing for what the machine lacks and for a service that does not come up.
+    """
+    shares = share_out(experiment)
+    people = sum(len(s.participants()) for s in shares)
+    require_descriptors(people, shards=len(shares))
+    folder, lock = create_run(runs_dir)
+    async with contextlib.AsyncExitStack() as ends:
+        ends.callback(lock.release)
+        block = take_port_block()
+        ends.callback(block.release)
+        guardian = await start_guardian(folder, lock, hold=[block.fd])
+        ends.push_async_callback(guardian.close)
+        runtime = LocalRuntime(folder.path, guardian, block)
+        specs = {s.name: _filled(s, experiment, people) for s in stack.services}
+        crowd_specs = [_shard_spec(share) for share in shares]
+        runtime.prepare([*specs.values(), *crowd_specs])
+        say(f"starting {stack.title}")
+        first = [s for s in specs.values() if s.name != stack.directory]
+        await runtime.start(first)
+
+        url = f"http://{runtime.addresses()[stack.proxy, 'main']}"
+        proxy, links = await _open_links(url, folder, guardian, experiment, stack, runtime, shares)
+        ends.callback(proxy.close)
+        specs[stack.directory] = specs[stack.directory]
+        _write_directory_config(folder, experiment, stack, links)
+        directory = DirectoryDriver(
+            f"http://{links[f'operator.api.{stack.directory}'].listen}", experiment.id
+        )
+        ends.push_async_callback(directory.close)
+        await runtime.start([specs[stack.directory]])
+        await directory.create(_event_request(experiment))
+
+        say(f"starting {people} participants in {len(shares)} processes")
+        origin_s = await _start_crowd(
+            folder, runtime, shares, crowd_specs, experiment, stack, links
+        )
+        observer = AudioBridgeObserver(
+            {node: f"ws://{links[f'observer.signal.{node}'].listen}" for node in stack.rooms}
+        )
+        ends.push_async_callback(observer.close)
+        facts = FactTail(folder.path, experiment.crowd, origin_s=origin_s)
+        ends.callback(facts.close)
+        yield Session(
+            folder=folder,
+            lock=lock,
+            block=block,
+            guardian=guardian,
+            runtime=runtime,
+            shares=shares,
+            tools=Tools(
+                clock=MonotonicClock(origin_s),
+                crowd=experiment.crowd,
+                links=stack.links(g.name for g in experiment.crowd.groups),
+                proxy=proxy,
+                services=runtime,
+                control=CrowdSockets(
+                    {folder.control_socket(s.name): s.participants() for s in shares}
+                ),
+                facts=facts,
+                observer=observer,
+                directory=directory,
+            ),
+            facts=facts,
+            origin_s=origin_s,
+            proxy=proxy,
+            stop_report={},
+        )
+
+
+def _filled(spec: ServiceSpec, experiment: Experiment, people: int) -> ServiceSpec:
+    values = {
+        "{seed}": str(experiment.seed),
+        "{listeners}": str(people),
+        "{config}": "directory.json",
+    }
+    argv = tuple(values.get(word, word) for word in spec.argv)
+    return replace(spec, argv=_stand_in(spec.name, argv))
+
+
+def _stand_in(name: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """Return `argv`, or the user's own program in place of `{python} -m module`, same arguments.
+
+    CHAOSKIT_SERVICE_ROOM_A="my-room --verbose" puts another implementation under test.
+    """
+    own = os.environ.get("CHAOSKIT_SERVICE_" + name.upper().replace("-", "_"))
+    if not own:
+        return tuple(argv)
+    return (*shlex.split(own), *argv[3:])
+
+
+def _shard_spec(share: ShardShare) -> ServiceSpec:
+    argv = ["{python}", "-m", "chaoskit.services.crowd", "--name", "{name}", "--ready", "{ready}"]
+    argv += ["--plan", f"crowd/{share.name}.json"]
+    return ServiceSpec(name=share.name, argv=tuple(argv))
+
+
+async def _open_links(
+    url: str,
+    folder: RunFolder,
+    guardian: GuardianClient,
+    experiment: Experiment,
+    stack: Stack,
+    runtime: LocalRuntime,
+    shares: Sequence[ShardShare],
+) -> tuple[ToxiproxyDriver, Mapping[str, LinkState]]:
+    folder.note_proxy(ProxyAddress(url=url, epoch=folder.id))
+    specs = list(stack.links((g.name for g in experiment.crowd.groups), runtime.addresses()))
+    specs += [
+        LinkSpec(
+            name=share.sentinel_link,
+            transport="udp",
+            upstream="dynamic",
+            allowed_peers=(source_address(_SENTINEL_SPEAKER + share.index),),
+        )
+        for share in shares
+        if share.ears
+    ]
+    opening = ToxiproxyDriver(url)
+    try:
+        lease = await opening.open_lease(LEASE_S, f"guardian of run {folder.id}")
+        links = await opening.populate(specs)
+    finally:
+        opening.close()
+    await guardian.keep_lease(url, lease, ttl_s=LEASE_S)
+    return ToxiproxyDriver(url, epoch=folder.id, lease=lease), links
+
+
+def _write_directory_config(
+    folder: RunFolder, experiment: Experiment, stack: Stack, links: Mapping[str, LinkState]
+) -> None:
+    settings = dict(experiment.profile.settings)
+    config = DirectoryConfig(
+        nodes=[
+            NodeConfig(
+                name=node,
+                signal_url=f"ws://{links[f'{stack.directory}.signal.{node}'].listen}",
+            )
+            for node in stack.rooms
+        ],
+        remedies=Remedies(**settings.pop("remedies", {})),
+        **settings,
+    )
+    (folder.path / "directory.json").write_text(json.dumps(asdict(config), indent=1))
+
+
+def _event_request(experiment: Experiment) -> EventRequest:
+    groups = experiment.crowd.groups
+    return EventRequest(
+        event=experiment.id,
+        account=experiment.account,
+        standby_account=experiment.standby_account,
+        candidates=[identity(k) for g in groups if g.candidate for k in g.members()],
+        speakers=[identity(k) for g in groups if g.speaker is not None for k in g.members()],
+    )
+
+
+async def _start_crowd(
+    folder: RunFolder,
+    runtime: LocalRuntime,
+    shares: Sequence[ShardShare],
+    specs: Sequence[ServiceSpec],
+    experiment: Experiment,
+    stack: Stack,
+    links: Mapping[str, LinkState],
+) -> float:
+    """Start the shards and return the run's origin."""
+    origin_s = time.monotonic() + 2.0
+    for share in shares:
+        plan = shard_plan(share, experiment, stack, links, origin_s=origin_s)
+        folder.crowd_plan(share.name).write_text(plan.to_json())
+    await runtime.start(specs)
+    return origin_s
+
+
+async def pump_facts(session: Session, tick: Callable[[float], None]) -> None:
+    """Read new facts and call `tick(run time)` five times a second, until cancelled."""
+    while True:
+        session.facts.poll()
+        tick(session.tools.clock.now())
+        await asyncio.sleep(0.2)
