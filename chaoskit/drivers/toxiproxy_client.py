@@ -10,9 +10,9 @@ Source: reference/toxiproxy.md section 8.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -30,6 +30,7 @@ from chaoskit.model import (
     Toxic,
 )
 
+T = TypeVar("T")
 UDP = "udp://"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9._~@+=,:!-]+\Z")  # the package does not quote names
 
@@ -107,19 +108,23 @@ class ToxiproxyClient:
 
     def version(self) -> ProxyVersion:
         """Return the server's version; a real Toxiproxy has no `server`."""
-        found = self._get("/version")
-        return ProxyVersion(
-            version=str(found.get("version", "")), server=str(found.get("server", ""))
+        return self._read(
+            "/version",
+            lambda found: ProxyVersion(
+                version=str(found["version"]), server=str(found.get("server", ""))
+            ),
         )
 
     def links(self) -> dict[str, LinkState]:
         """Return all links by name."""
-        found = self._get("/proxies")
-        return {name: _link_state(state) for name, state in found.items()}
+        return self._read(
+            "/proxies",
+            lambda found: {name: _link_state(state) for name, state in found.items()},
+        )
 
     def link(self, name: str) -> LinkState:
         """Return one link."""
-        return _link_state(self._get(f"/proxies/{_quoted(name)}"))
+        return self._read(f"/proxies/{_quoted(name)}", _link_state)
 
     def toxics(self, name: str) -> tuple[Toxic, ...]:
         """Return the toxics of a link."""
@@ -127,26 +132,32 @@ class ToxiproxyClient:
 
     def counters(self, name: str) -> LinkCounters:
         """Return live counters of a link."""
-        return _link_counters(self._get(f"/chaoskit/links/{_quoted(name)}"))
+        return self._read(f"/chaoskit/links/{_quoted(name)}", _link_counters)
 
     def all_counters(self) -> dict[str, LinkCounters]:
         """Return live counters of all links by name."""
-        found = self._get("/chaoskit/links")["links"]
-        return {name: _link_counters(numbers) for name, numbers in found.items()}
+        return self._read(
+            "/chaoskit/links",
+            lambda found: {name: _link_counters(one) for name, one in found["links"].items()},
+        )
 
     def events(self, since: int) -> tuple[tuple[Mapping[str, Json], ...], int]:
         """Return the server's events from number `since` on, and the number to ask for next."""
-        found = self._get(f"/chaoskit/events?since={since}")
-        return tuple(found["events"]), int(found["next"])
+        return self._read(
+            f"/chaoskit/events?since={since}",
+            lambda found: (tuple(found["events"]), int(found["next"])),
+        )
 
     def lag(self) -> dict[str, float]:
         """Return how late the server's loop was: `max_ms_1s`, `max_ms`."""
-        found = self._get("/chaoskit/lag")
-        return {name: float(found[name]) for name in ("max_ms_1s", "max_ms")}
+        names = ("max_ms_1s", "max_ms")
+        return self._read(
+            "/chaoskit/lag", lambda found: {name: float(found[name]) for name in names}
+        )
 
     def clock(self) -> float:
         """Return the server's CLOCK_MONOTONIC in seconds."""
-        return float(self._get("/chaoskit/clock")["monotonic_s"])
+        return self._read("/chaoskit/clock", lambda found: float(found["monotonic_s"]))
 
     # --- changing --------------------------------------------------------------------------------
 
@@ -250,8 +261,9 @@ class ToxiproxyClient:
 
     # --- how -------------------------------------------------------------------------------------
 
-    def _get(self, path: str) -> dict[str, Any]:
-        return _object(self._session.get(self._url + path))
+    def _read(self, path: str, parse: Callable[[dict[str, Any]], T]) -> T:
+        with _sense():
+            return parse(_object(self._session.get(self._url + path)))
 
     def _send(self, method: str, path: str, body: object) -> dict[str, Any]:
         response = self._session.request(method, self._url + path, json=body)
@@ -273,9 +285,8 @@ class ToxiproxyClient:
         session.call_headers = headers
         module.requests, consumer.host, consumer.port = session, self._host, self._port
         try:
-            yield
-        except (KeyError, TypeError, ValueError) as error:  # the package met an unexpected body
-            raise ToxiproxyError(200, f"an answer that makes no sense: {error!r}") from error
+            with _sense():
+                yield
         finally:
             session.call_headers = {}
             if module.requests is session:
@@ -287,6 +298,15 @@ class ToxiproxyClient:
         if proxy is None:
             raise ToxiproxyError(404, f"no link {name}")
         return proxy
+
+
+@contextmanager
+def _sense() -> Iterator[None]:
+    """Turn what goes wrong with an unexpected body, here or in the package, into our error."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ToxiproxyError(200, f"an answer that makes no sense: {error!r}") from error
 
 
 def _reason(error: requests.RequestException) -> str:

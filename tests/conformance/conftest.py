@@ -4,15 +4,12 @@
 `toxiproxy-server` from PATH, or whatever CHAOSKIT_TOXIPROXY_URL names.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.toxiproxies import URL_VARIABLE, Server, Upstream, echo, embedded, real
-
-_needs_real = () if os.environ.get(URL_VARIABLE) else (pytest.mark.needs("toxiproxy"),)
+from tests.conformance.toxiproxies import NEEDS_REAL, Server, Upstream, echo, embedded, real
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +24,7 @@ def _real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["embedded", pytest.param("real", marks=_needs_real)])
+@pytest.fixture(params=["embedded", pytest.param("real", marks=NEEDS_REAL)])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """An empty server, embedded or real."""
     found: Server = request.getfixturevalue(f"_{request.param}")

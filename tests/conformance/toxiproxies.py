@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 URL_VARIABLE = "CHAOSKIT_TOXIPROXY_URL"
+NEEDS_REAL = () if os.environ.get(URL_VARIABLE) else (pytest.mark.needs("toxiproxy"),)
 PATIENCE_S = 10.0
 
 
