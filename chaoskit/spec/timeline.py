@@ -84,7 +84,11 @@ def default_programme(groups: Iterable[Group], end_s: float) -> tuple[Segment, .
 
 
 def script_of(
-    groups: Iterable[Group], programme: Sequence[Segment], extra: Sequence[MicCue]
+    groups: Iterable[Group],
+    programme: Sequence[Segment],
+    extra: Sequence[MicCue],
+    *,
+    end_s: float,
 ) -> tuple[MicCue, ...]:
     """Return what microphones do: the programme, unless `extra` says otherwise from its time on.
 
@@ -98,7 +102,7 @@ def script_of(
         own = sorted((c for c in extra if c.group == group.name), key=lambda c: c.at_s)
         until_s = own[0].at_s if own else float("inf")
         on_air = Mic.CLOSED
-        for at_s in _changes(programme):
+        for at_s in _changes(programme, end_s):
             planned = any(
                 group.name in s.speakers and s.from_s <= at_s < s.until_s for s in programme
             )
@@ -110,8 +114,9 @@ def script_of(
     return tuple(sorted(cues, key=lambda c: (c.at_s, c.group)))
 
 
-def _changes(programme: Sequence[Segment]) -> list[float]:
-    return sorted({0.0, *(s.from_s for s in programme), *(s.until_s for s in programme)})
+def _changes(programme: Sequence[Segment], end_s: float) -> list[float]:
+    moments = {0.0, *(s.from_s for s in programme), *(s.until_s for s in programme)}
+    return sorted(m for m in moments if m < end_s)
 
 
 def _slots(seconds: float) -> float:
