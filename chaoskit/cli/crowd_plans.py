@@ -1,4 +1,4 @@
-"""Turns an experiment's crowd into shard plans: who lives in which process, and what each is given."""
+"""Turns an experiment's crowd into shard plans: who lives in which process, with what rules."""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -28,7 +28,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What a replay adds to a run: rows of the fidelity table, labels of incident time, assumptions."""
+    """What a replay adds to a run: fidelity rows, labels of incident time, assumptions."""
 
     extra: Mapping[str, Any] = field(default_factory=dict)
     incident_time: Any = None

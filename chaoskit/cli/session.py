@@ -1,4 +1,4 @@
-"""One run from an empty folder to a stack that plays, and back: builds the adapters, owns their end."""
+"""A live run: builds the adapters of one run around a stack that plays, and owns their end."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,6 @@ class Session:
     facts: FactTail
     origin_s: float
     proxy: ToxiproxyDriver
-    stop_report: Mapping[str, int]
 
     async def stop_stack(self) -> list[str]:
         """Stop crowd and services; return the names of those that had to be killed."""
@@ -93,7 +92,6 @@ async def open_session(
         url = f"http://{runtime.addresses()[stack.proxy, 'main']}"
         proxy, links = await _open_links(url, folder, guardian, experiment, stack, runtime, shares)
         ends.callback(proxy.close)
-        specs[stack.directory] = specs[stack.directory]
         _write_directory_config(folder, experiment, stack, links)
         directory = DirectoryDriver(
             f"http://{links[f'operator.api.{stack.directory}'].listen}", experiment.id
@@ -135,7 +133,6 @@ async def open_session(
             facts=facts,
             origin_s=origin_s,
             proxy=proxy,
-            stop_report={},
         )
 
 
@@ -242,11 +239,3 @@ async def _start_crowd(
         folder.crowd_plan(share.name).write_text(plan.to_json())
     await runtime.start(specs)
     return origin_s
-
-
-async def pump_facts(session: Session, tick: Callable[[float], None]) -> None:
-    """Read new facts and call `tick(run time)` five times a second, until cancelled."""
-    while True:
-        session.facts.poll()
-        tick(session.tools.clock.now())
-        await asyncio.sleep(0.2)

@@ -234,12 +234,12 @@ def _closing(result: RunResult) -> RenderableType:
     return Group(line, verdict)
 
 
-def plan_table(rows: Iterable[tuple[str, str]]) -> RenderableType:
-    """Return a plan: left column what or when, right column the text."""
-    grid = _grid(10, None)
+def plan_screen(head: str, rows: Iterable[tuple[str, str]], note: str) -> RenderableType:
+    """Return a plan: title, then what or when on the left and the text on the right."""
+    grid = _grid(8, None)
     for left, right in rows:
-        grid.add_row(left, right)
-    return Padding(grid, (0, 1))
+        grid.add_row(left, Text(right))
+    return Padding(Group(Text(head, style="bold"), grid, Text(note)), (0, 1))
 
 
 def listing(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
