@@ -10,7 +10,7 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -187,16 +187,26 @@ def _parse(frame: bytes, at_s: float) -> Packet | None:
     return Packet(at_s, False, source, target, b"", flags & (_SYN | _ACK) == _SYN)
 
 
-def datagrams_to(packets: Iterable[Packet], address: str) -> list[Datagram]:
-    """Return the datagrams that reached `address`, in order of arrival."""
+def datagrams_to(
+    packets: Iterable[Packet], address: str, links: Collection[tuple[str, int]]
+) -> list[Datagram]:
+    """Return the datagrams that reached `address` from any of `links`, in order of arrival.
+
+    Another run on the same machine has the same addresses, but never the same links.
+    """
     found = [
         Datagram(p.at_s, p.source, p.target, p.payload)
         for p in packets
-        if p.is_udp and p.target[0] == address
+        if p.is_udp and p.target[0] == address and p.source in links
     ]
     return sorted(found, key=lambda datagram: datagram.at_s)
 
 
-def first_connection_s(packets: Iterable[Packet], address: str) -> float | None:
-    """Return when `address` first opened a TCP connection: the start of its first join attempt."""
-    return min((p.at_s for p in packets if p.opens and p.source[0] == address), default=None)
+def first_connection_s(
+    packets: Iterable[Packet], address: str, links: Collection[tuple[str, int]]
+) -> float | None:
+    """Return when `address` first opened a connection to a link: its first join attempt."""
+    return min(
+        (p.at_s for p in packets if p.opens and p.source[0] == address and p.target in links),
+        default=None,
+    )

@@ -32,12 +32,11 @@ def listeners_in(experiment: str) -> int:
 
 @dataclass(frozen=True)
 class Sockets:
-    """All sockets at one moment of the steady state. `links`: listen addresses by link."""
+    """All sockets at one moment of the steady state, by pid or by service."""
 
     crowd: dict[int, list[Socket]]
     proxy: list[Socket]
     servers: dict[str, list[Socket]]
-    links: dict[str, tuple[str, int]]
 
 
 @dataclass
@@ -51,11 +50,15 @@ class Notes:
 
 @dataclass
 class Observed:
-    """A finished run. `packets` are those of the `chosen` listeners."""
+    """A finished run.
+
+    `packets` are those of the `chosen` listeners; `links` says where the proxy's links listen.
+    """
 
     exit_code: int
     recorded: Recorded
     chosen: list[int] = field(default_factory=list)
+    links: dict[str, tuple[str, int]] = field(default_factory=dict)
     packets: list[Packet] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
 
@@ -64,7 +67,7 @@ class Observed:
         """Who each chosen listener heard, rebuilt from its datagrams."""
         return {
             k: decoder.hear(
-                capture.datagrams_to(self.packets, address_of(k)),
+                capture.datagrams_to(self.packets, address_of(k), set(self.links.values())),
                 self.recorded.origin_s,
                 self.recorded.slots,
             )
@@ -73,7 +76,9 @@ class Observed:
 
     def due(self, participant: int) -> Mask:
         """Return the slots due to a chosen listener, from its first connection on the wire."""
-        first_s = capture.first_connection_s(self.packets, address_of(participant))
+        first_s = capture.first_connection_s(
+            self.packets, address_of(participant), set(self.links.values())
+        )
         assert first_s is not None, f"listener {participant} never opened a connection"
         return self.recorded.due(participant, from_s=self.recorded.run_s(first_s))
 
@@ -98,12 +103,14 @@ def observe(experiment: Path, folder: Path, chosen: Sequence[int], *, during: Du
         Capture(folder / "lo.pcap", [address_of(k) for k in chosen]) as recording,
         chaoskit("run", str(experiment), "--quiet", folder=folder) as run,
     ):
+        run.wait_for("phase_entered", phase="gate")
+        links = _links(run)
         during(run, notes)
         exit_code = run.finish()
         recorded = run.recorded()
     packets = recording.packets()
     (folder / "lo.pcap").unlink()
-    return Observed(exit_code, recorded, list(chosen), packets, notes)
+    return Observed(exit_code, recorded, list(chosen), links, packets, notes)
 
 
 # --- what is done during a run -------------------------------------------------------------------
@@ -111,22 +118,23 @@ def observe(experiment: Path, folder: Path, chosen: Sequence[int], *, during: Du
 
 def look_at_sockets(run: LiveRun, notes: Notes) -> None:
     """Note all sockets while everybody is in the room and nothing is broken."""
-    run.wait_for("phase_entered", phase="gate")
     wait_until(lambda: _missing(run), within_s=10.0)
     ready = run.services()
-    crowd = {p.pid: sockets_of(p.pid) for p in crowd_processes(run)}
-    proxy = ready["fault-proxy"]
-    url = f"http://{proxy.get('host', '127.0.0.1')}:{proxy['port']}/proxies"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        links = json.load(answer)
     notes.sockets = Sockets(
-        crowd=crowd,
-        proxy=sockets_of(proxy["pid"]),
+        crowd={p.pid: sockets_of(p.pid) for p in crowd_processes(run)},
+        proxy=sockets_of(ready["fault-proxy"]["pid"]),
         servers={
             name: sockets_of(ready[name]["pid"]) for name in ("directory", "room-a", "room-b")
         },
-        links={name: _address(link["listen"]) for name, link in links.items()},
     )
+
+
+def _links(run: LiveRun) -> dict[str, tuple[str, int]]:
+    """Ask the fault proxy where its links listen."""
+    proxy = run.services()["fault-proxy"]
+    url = f"http://{proxy.get('host', '127.0.0.1')}:{proxy['port']}/proxies"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return {name: _address(link["listen"]) for name, link in json.load(answer).items()}
 
 
 def stop_the_engine(for_s: float) -> During:

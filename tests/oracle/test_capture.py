@@ -105,15 +105,19 @@ def test_a_real_capture_gives_back_the_datagrams_with_monotonic_stamps(tmp_path:
             sent.append((before, payload))
             link.sendto(payload, theirs.getsockname())
             time.sleep(0.02)
+        source = link.getsockname()
         with socket.create_server((watched, 0)) as server:
-            client = socket.create_connection(server.getsockname(), source_address=(watched, 0))
+            door = server.getsockname()
+            client = socket.create_connection(door, source_address=(watched, 0))
             client.close()
     packets = recorded.packets()
-    found = capture.datagrams_to(packets, watched)
-    assert [d.data for d in found[:-1]] == [payload for _, payload in sent]
-    assert not capture.datagrams_to(packets, other)
-    assert max(abs(d.at_s - at_s) for d, (at_s, _) in zip(found, sent, strict=False)) < 0.02
-    opened_s = capture.first_connection_s(packets, watched)
+    links = {("127.0.0.1", source[1]), door}
+    found = capture.datagrams_to(packets, watched, links)
+    assert [d.data for d in found] == [payload for _, payload in sent]
+    assert not capture.datagrams_to(packets, other, links)
+    assert not capture.datagrams_to(packets, watched, set())
+    assert max(abs(d.at_s - at_s) for d, (at_s, _) in zip(found, sent, strict=True)) < 0.02
+    opened_s = capture.first_connection_s(packets, watched, links)
     assert opened_s is not None
     assert 0 < opened_s - sent[-1][0] < 5
 
@@ -132,7 +136,8 @@ def test_a_capture_is_heard_by_the_decoder(tmp_path: Path) -> None:
             time.sleep(max(0.0, origin_s + slot * 0.02 - time.monotonic()))
             if not first + 25 <= slot < first + 45:
                 link.sendto(rtp(mix((1, slot)), timestamp=slot * 160), ours.getsockname())
-    datagrams: list[Datagram] = capture.datagrams_to(recorded.packets(), address)
+        links = {("127.0.0.1", link.getsockname()[1])}
+    datagrams: list[Datagram] = capture.datagrams_to(recorded.packets(), address, links)
     heard = decoder.hear(datagrams, origin_s, first + 100)
     slots = np.flatnonzero(heard.voices == 2)
     assert len(slots) == 40
