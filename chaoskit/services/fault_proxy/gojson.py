@@ -5,15 +5,14 @@ ignored; `null` leaves a field as it was; of repeated keys the last one wins; a 
 written as one (`1e2`, `1.0` and `"100"` are refused).
 """
 
+import ctypes
 import json
 import math
-import struct
 from collections.abc import Iterator
 
 from chaoskit.services.fault_proxy.refusals import bad_body
 
 INT64 = range(-(2**63), 2**63)
-_LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 class Object(list[tuple[str, object]]):
@@ -129,16 +128,12 @@ def float32(value: float) -> float:
     >>> float32(0.123456789)
     0.12345679
     """
-    try:
-        narrow: float = struct.unpack("<f", struct.pack("<f", value))[0]
-    except OverflowError:
-        raise _mismatch(value, "toxicity", "float32") from None
+    narrow = ctypes.c_float(value).value
+    if math.isinf(narrow):
+        raise _mismatch(value, "toxicity", "float32")
     for digits in range(1, 9):
         short = float(f"{narrow:.{digits}g}")
-        # Rounding the largest ones up may leave the 32 bits.
-        if abs(short) <= _LARGEST_FLOAT32 and struct.unpack("<f", struct.pack("<f", short))[0] == (
-            narrow
-        ):
+        if ctypes.c_float(short).value == narrow:
             return short
     return float(f"{narrow:.9g}")
 

@@ -22,14 +22,14 @@ class Timeout(Stage):
     def start(self) -> None:
         """Begin to count."""
         self._timer: Timer | None = None
+        self._last_unit_s = float("-inf")
         self._arm()
 
     def feed(self, data: bytes, at_s: float) -> None:
         """Drop the unit."""
         self.toxic.tally.seen += 1
         self.drop(data, at_s)
-        if self.toxic.attributes.get("idle", False):
-            self._arm()
+        self._last_unit_s = at_s
 
     def update(self) -> None:
         """Count anew with the new time."""
@@ -58,5 +58,10 @@ class Timeout(Stage):
 
     def _expire(self) -> None:
         self._timer = None
+        if self.toxic.attributes.get("idle", False):
+            due_s = self._last_unit_s + self.toxic.attributes["timeout"] / 1000.0
+            if due_s > self.stream.timeline.now():
+                self._timer = self.stream.timeline.at(due_s, self._expire)
+                return
         self.toxic.tally.cut += 1
         self.stream.end(reset=False, at_s=self.stream.timeline.now())
