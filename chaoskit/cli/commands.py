@@ -33,7 +33,7 @@ def run_experiments(
     overrides = Overrides(seed=seed, listeners=listeners, profile=profile)
     experiments = _all_loaded(
         [
-            lambda name=name: load_experiment(  # type: ignore[misc]
+            lambda name=name: load_experiment(
                 find_experiment(name), overrides=overrides, control=control
             )
             for name in files
@@ -120,7 +120,7 @@ def validate_files(files: Sequence[str]) -> int:
         _plan(load_experiment(path))
         return f"{path}: valid"
 
-    lines = _all_loaded([lambda name=name: check(name) for name in files])  # type: ignore[misc]
+    lines = _all_loaded([lambda name=name: check(name) for name in files])
     console = Console()
     for line in lines:
         console.print(line, highlight=False, markup=False)

@@ -32,8 +32,9 @@ def _rows(what: str, runs_dir: Path) -> tuple[Sequence[str], Iterable[Sequence[s
             return ("id", "title", "stack", "faults"), _experiments()
         case "faults":
             from chaoskit.faults.registry import KINDS as FAULTS
+            from chaoskit.faults.registry import fault_class
 
-            return ("kind", "what it does"), ((k, _first_line(FAULTS[k])) for k in sorted(FAULTS))
+            return ("kind", "what it does"), ((k, _first_line(fault_class(k))) for k in FAULTS)
         case "checks":
             from chaoskit.checks.registry import KINDS as CHECKS
 
@@ -47,9 +48,9 @@ def _rows(what: str, runs_dir: Path) -> tuple[Sequence[str], Iterable[Sequence[s
             from chaoskit.journal.runs import list_runs
 
             return (
-                ("run", "experiment", "started", "state", "verdict"),
+                ("run", "experiment", "started", "status", "to heal"),
                 (
-                    (r.id, r.experiment, r.started_at, r.state, r.verdict)
+                    (r.folder.id, r.experiment, r.started_at, r.status, str(r.pending))
                     for r in list_runs(runs_dir)
                 ),
             )

@@ -1,4 +1,4 @@
-"""The screen of `chaoskit plan`: schedule, mechanism, undo and proof of each step, checks, reach."""
+"""The screen of `chaoskit plan`: schedule, mechanism, undo and proof of steps; checks; reach."""
 
 from rich.console import RenderableType
 

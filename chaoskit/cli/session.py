@@ -1,6 +1,5 @@
 """A live run: builds the adapters of one run around a stack that plays, and owns their end."""
 
-import asyncio
 import contextlib
 import json
 import os

@@ -1,0 +1,80 @@
+"""`chaoskit replay`: an incident as a run, and what the run is worth against the record."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from chaoskit.cli.outcome import Frame, Judged
+from chaoskit.cli.running import RunOptions, run_experiment
+from chaoskit.errors import InvalidInput
+from chaoskit.model import Verdict
+from chaoskit.replay.compiling import Replay, compile_replay
+from chaoskit.replay.errors import ReplayError
+from chaoskit.replay.fidelity import FidelityRow, compare_with_record, holds
+from chaoskit.report.result import RunResult
+from chaoskit.spec.incident import find_incident, incident_names, load_incident
+from chaoskit.spec.stack import load_stack
+
+_FIRST_WORD = "first_word"
+
+
+def is_incident(name: str) -> bool:
+    """Return whether `name` is a known incident, or a folder with a record."""
+    return name in incident_names() or (Path(name) / "record.yaml").is_file()
+
+
+def load_replay(name: str, *, seed: int | None, listeners: int | None) -> Replay:
+    """Load and compile an incident. Raises InvalidInput."""
+    folder = find_incident(name)
+    incident = load_incident(name)
+    try:
+        compiled = compile_replay(incident.record, incident.map, seed=seed, listeners=listeners)
+    except ReplayError as error:
+        raise InvalidInput(f"{folder}: {error}") from error
+    return replace(compiled, experiment=replace(compiled.experiment, digest=incident.digest))
+
+
+def play(replay: Replay, *, runs_dir: Path, quiet: bool) -> RunResult:
+    """Run the replay and return its result with the fidelity table."""
+    options = RunOptions(
+        runs_dir=runs_dir,
+        quiet=quiet,
+        incident_time=replay.pace.label,
+        frame=lambda judged: _frame(replay, judged),
+    )
+    return run_experiment(replay.experiment, load_stack(replay.experiment.stack), options)
+
+
+def _frame(replay: Replay, judged: Judged) -> Frame:
+    rows = compare_with_record(replay, judged.history)
+    valid = judged.history.complete and judged.result["valid"]
+    verdict = (
+        Verdict.INCONCLUSIVE if not valid else Verdict.HELD if holds(rows) else Verdict.DEVIATED
+    )
+    extra = {
+        # The hypothesis of a replayed outage is expected to deviate, as it did in the record:
+        # what a replay is held to is the record.
+        "verdict": verdict.value,
+        "incident": replay.record.id,
+        "record": replay.map.record,
+        "scale": replay.scale,
+        "fidelity": [row.as_json() for row in rows],
+        "first_word": _first_word(replay, rows),
+        "assumed": list(replay.map.assumed),
+    }
+    return Frame(
+        extra=extra,
+        incident_time=replay.pace.label,
+        notes=[
+            f"Record `{replay.map.record}` of {replay.record.title}; one listener stands for"
+            f" {replay.scale:g}.",
+            "Assumed, not from the record: " + "; ".join(replay.map.assumed) + ".",
+        ],
+    )
+
+
+def _first_word(replay: Replay, rows: tuple[FidelityRow, ...]) -> dict[str, object] | None:
+    measures = {row.event: row for row in replay.map.rows if row.measure == _FIRST_WORD}
+    for row in rows:
+        if row.event in measures and row.replayed is not None and row.clock == "inc":
+            return {"value": row.replayed, "unit": "inc", "after": ""}
+    return None
