@@ -80,9 +80,10 @@ class Kill:
 
     @classmethod
     async def is_active(cls, undo: Undo, tools: Tools) -> bool:
-        """Return whether every process that ran before is gone."""
-        gone = await _gone(undo, tools)
-        return bool(gone) and len(gone) == len(undo.handle["running"])
+        """Return whether every service that ran before has exited and was not started again."""
+        services, running = tools.need_services(), undo.handle["running"]
+        states = [(await services.status(name)).state for name in running]
+        return bool(states) and all(state == "exited" for state in states)
 
     @classmethod
     async def is_healed(cls, undo: Undo, tools: Tools) -> bool:

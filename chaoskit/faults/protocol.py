@@ -129,7 +129,7 @@ def read_params(params: type[P], spec: FaultSpec) -> P:
 
 
 def check_common(fault: type[Fault], spec: FaultSpec) -> None:
-    """Raise ParamError when target, share or duration do not fit the kind."""
+    """Raise ParamError when target, parameters, share or duration do not fit the kind."""
     if spec.target.kind is not fault.acts_on:
         raise ParamError(f"fault {fault.kind} acts on a {fault.acts_on}, not a {spec.target.kind}")
     if spec.share is not None and not fault.divisible:
@@ -138,6 +138,7 @@ def check_common(fault: type[Fault], spec: FaultSpec) -> None:
         raise ParamError("a share of nobody does nothing; write more than 0%", "share")
     if spec.duration_s is not None and spec.duration_s <= 0:
         raise ParamError("a fault must last longer than 0s", "duration_s")
+    read_params(fault.params, spec)
 
 
 def ttl_s(spec: FaultSpec) -> float:
