@@ -74,18 +74,18 @@ class Observed:
             for k in self.chosen
         }
 
-    def due(self, participant: int) -> Mask:
-        """Return the slots due to a chosen listener, from its first connection on the wire."""
+    def first_connection_s(self, participant: int) -> float:
+        """Return the run time at which a chosen listener opened its first connection."""
         first_s = capture.first_connection_s(
             self.packets, address_of(participant), set(self.links.values())
         )
         assert first_s is not None, f"listener {participant} never opened a connection"
-        return self.recorded.due(participant, from_s=self.recorded.run_s(first_s))
+        return self.recorded.run_s(first_s)
 
     def missed(self, participant: int) -> Mask:
         """Return the due slots in which the wire brought nobody who was planned."""
         voices = self.heard[participant].voices & self.recorded.planned
-        missed: Mask = self.due(participant) & (voices == 0)
+        missed: Mask = self.recorded.due(participant) & (voices == 0)
         return missed
 
     def gaps(self, participant: int, *, at_least: int = 8) -> list[Gap]:

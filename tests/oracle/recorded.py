@@ -61,7 +61,8 @@ class Recorded:
     @cached_property
     def plan(self) -> Json:
         """plan.json: the experiment as it was run."""
-        return self._json("plan.json")
+        plan: Json = self._json("plan.json")["experiment"]
+        return plan
 
     @cached_property
     def journal(self) -> list[Json]:
@@ -168,16 +169,15 @@ class Recorded:
             return self.slots
         return min(self.slots, max(0, math.ceil(run_s / SLOT_S - 1e-6)))
 
-    def due(self, participant: int, *, from_s: float | None = None) -> Mask:
-        """Return the slots in which somebody is planned, from the first attempt to the leaving.
+    def first_attempt_s(self, participant: int) -> float:
+        """Return the run time of a participant's first join attempt, inf when it made none."""
+        attempts = self.of(participant, "attempt")
+        return self.run_s(float(attempts[0]["t"])) if attempts else math.inf
 
-        from_s: run time of the first attempt; by default what the facts say.
-        """
+    def due(self, participant: int) -> Mask:
+        """Return the slots in which somebody is planned, from the first attempt to the leaving."""
         due: Mask = self.planned != 0
-        if from_s is None:
-            attempts = self.of(participant, "attempt")
-            from_s = self.run_s(attempts[0]["t"]) if attempts else math.inf
-        due[: self.slot_from(from_s)] = False
+        due[: self.slot_from(self.first_attempt_s(participant))] = False
         for fact in self.of(participant, "left"):
             if fact["why"] == "end":
                 due[self.slot_from(self.run_s(fact["t"])) :] = False
@@ -191,7 +191,7 @@ class Recorded:
 
     def books(self) -> dict[int, Json]:
         """Return the product's own books by listener, in frames."""
-        return {row.get("p", row.get("participant")): row for row in self.result["books"]}
+        return {row["participant"]: row for row in self.result["books"]}
 
 
 def sort_codes(codes: NDArray[np.uint8], planned: NDArray[np.uint8], due: Mask) -> dict[str, int]:

@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.oracle, pytest.mark.needs("capture"), pytest.mark.time
 WITHIN_SLOTS = 2
 """±40 ms."""
 SHARE = 0.02
+ATTEMPT_S = 0.5
 
 
 def test_the_wire_and_the_product_speak_of_the_same_listeners(host_drop: Observed) -> None:
@@ -19,6 +20,13 @@ def test_the_wire_and_the_product_speak_of_the_same_listeners(host_drop: Observe
     assert set(host_drop.chosen) <= set(host_drop.recorded.members("listener"))
     for k in host_drop.chosen:
         assert host_drop.heard[k].voices.any(), f"the wire brought listener {k} nobody's voice"
+
+
+def test_a_first_attempt_is_a_first_connection(host_drop: Observed) -> None:
+    # What is due begins with it, so it must not be told late; a busy crowd connects a bit later.
+    for k in host_drop.chosen:
+        waited_s = host_drop.first_connection_s(k) - host_drop.recorded.first_attempt_s(k)
+        assert -0.005 <= waited_s <= ATTEMPT_S, f"listener {k} connected after {waited_s:.3f} s"
 
 
 def test_silent_seconds_are_those_of_the_result_within_two_percent(host_drop: Observed) -> None:
@@ -58,7 +66,7 @@ def test_the_product_hears_the_same_voices_as_the_wire_brought(host_drop: Observ
     for k in host_drop.chosen:
         codes, heard = host_drop.recorded.codes(k), host_drop.heard[k]
         told = np.where(codes < 64, codes & 0b111, 0)
-        judged = (codes != UNJUDGED) & host_drop.due(k)
+        judged = (codes != UNJUDGED) & host_drop.recorded.due(k)
         # One slot of difference in the anchor of a stream moves every change by one.
         agree = max(
             float((np.roll(told, shift) == heard.voices)[judged].mean()) for shift in (-1, 0, 1)
