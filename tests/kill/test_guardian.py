@@ -571,7 +571,8 @@ async def test_healing_later_and_from_elsewhere_finishes_what_the_guardian_could
     stray = start_process(python(PLAIN), CHAOSKIT_RUN_FOLDER=str(engine.folder.path))
     os.kill(engine.pids["guardian"], signal.SIGKILL)
     engine.kill_group()
-    await wait_until(lambda: None if not engine.folder.is_live() else "live", within_s=5.0)
+    await wait_until(lambda: None if not engine.folder.is_live() else "live", within_s=10.0)
+    await wait_until(lambda: are_gone(list(engine.pids.values())), within_s=10.0)
     assert [found.pid for found in find_strays() if found.folder == engine.folder.path] == [
         stray.pid
     ]

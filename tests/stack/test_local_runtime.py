@@ -67,6 +67,11 @@ async def wait_until(condition: Callable[[], str | None], *, within_s: float) ->
         await asyncio.sleep(0.01)
 
 
+def listener(port: int) -> socket.socket:
+    """Listen as servers do: connections of a dead one that linger are no obstacle."""
+    return socket.create_server(("127.0.0.1", port))
+
+
 @pytest.fixture
 def block(tmp_path: Path) -> Iterator[PortBlock]:
     block = take_port_block()
@@ -282,14 +287,13 @@ async def test_when_the_guardian_is_killed_a_start_ends_with_what_happened(stack
 
 def test_a_fixed_port_that_is_taken_is_refused_with_its_holder(block: PortBlock) -> None:
     port = block.take()
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", port))
-        holder.listen()
-
-        with pytest.raises(
+    with (
+        listener(port),
+        pytest.raises(
             EnvironmentMissing, match=rf"room-a: port {port} is taken by .*\(pid {os.getpid()}\)"
-        ) as caught:
-            require_free(port, "room-a")
+        ) as caught,
+    ):
+        require_free(port, "room-a")
 
     assert caught.value.hint
 
@@ -323,12 +327,8 @@ def test_two_runs_never_hold_the_same_block(tmp_path: Path) -> None:
 
 
 def test_a_block_with_a_port_in_use_is_passed_over(tmp_path: Path, block: PortBlock) -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", block.first + 5))
-        holder.listen()
-
-        with pytest.raises(EnvironmentMissing, match=r"1 tried"):
-            take_port_block(tmp_path, candidates=[block.first])
+    with listener(block.first + 5), pytest.raises(EnvironmentMissing, match=r"1 tried"):
+        take_port_block(tmp_path, candidates=[block.first])
 
 
 async def test_the_block_stays_held_while_the_guardian_lives(
