@@ -135,6 +135,13 @@ class Phone:
             due_s += 0.020
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
 
+    async def talks(self, frequency_hz: int, *, frames: int) -> None:
+        """Send that tone for that many frames, and so in that time."""
+        self.talk(frequency_hz)
+        last = self._sequence + frames
+        await wait_until(lambda: None if self._sequence >= last else "still talking")
+        await self.hush()
+
     async def hush(self) -> None:
         """Send nothing any more."""
         if self._talking is not None:

@@ -23,7 +23,12 @@ class Server:
 
     kind: str
     url: str
-    pid: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self.process.pid
 
 
 @contextlib.contextmanager
@@ -35,7 +40,7 @@ def embedded_server(folder: Path, *, session_timeout_s: int = 60) -> Iterator[Se
     with _child(command, folder) as process:
         _wait_for(ready.exists, process, folder)
         port = json.loads(ready.read_text())["port"]
-        yield Server("embedded", f"ws://127.0.0.1:{port}/", process.pid)
+        yield Server("embedded", f"ws://127.0.0.1:{port}/", process)
 
 
 @contextlib.contextmanager
@@ -74,7 +79,7 @@ def janus_server(folder: Path, *, session_timeout_s: int = 60) -> Iterator[Serve
     )
     with _child([program, "-F", str(config)], folder) as process:
         _wait_for(lambda: _listens(port), process, folder)
-        yield Server("janus", f"ws://127.0.0.1:{port}/", process.pid)
+        yield Server("janus", f"ws://127.0.0.1:{port}/", process)
 
 
 @contextlib.contextmanager

@@ -221,14 +221,14 @@ def test_a_muted_room_hears_its_admins_alone() -> None:
     assert admin_wire.payloads() == [SILENT_FRAME]
 
 
-def test_skipped_slots_advance_the_timestamp_and_not_the_sequence() -> None:
+def test_after_skipped_slots_a_packet_says_when_it_is_and_sequence_goes_on() -> None:
     room = RoomMix(1)
     leg, wire, _ = join(room)
     say(leg, mulaw.SILENCE)
     room.tick(1)
     room.tick(101)
     room.tick(1)
-    assert wire.headers() == [(1, 0), (2, 160), (3, 160 + 101 * 160)]
+    assert wire.headers() == [(1, 0), (2, 101 * 160), (3, 102 * 160)]
 
 
 def test_a_leg_that_ended_neither_sends_nor_takes() -> None:

@@ -153,10 +153,11 @@ class RoomMix:
     def tick(self, slots: int) -> list[Leg]:
         """Mix one slot and send it to every leg; return the legs to be given up.
 
-        slots: by how many slots timestamps advance; more than 1 after skipped ones. The packets of
-        all who do not speak in this slot differ in sequence and timestamp alone.
+        slots: how many slots this one stands for; more than 1 after skipped ones, which timestamps
+        step over and sequence numbers do not. The packets of all who do not speak in this slot
+        differ in sequence and timestamp alone.
         """
-        step = slots * FRAME_SAMPLES
+        skipped = (slots - 1) * FRAME_SAMPLES
         frames = {}
         for leg in list(self.talkers):
             frames[leg] = leg.queue.take()
@@ -170,9 +171,10 @@ class RoomMix:
         for payload, legs in audiences:
             buffer[HEADER_BYTES:] = payload
             for leg in legs:
-                pack_into(buffer, 2, leg.sequence, leg.timestamp)
+                timestamp = (leg.timestamp + skipped) & 0xFFFFFFFF
+                pack_into(buffer, 2, leg.sequence, timestamp)
                 leg.sequence = (leg.sequence + 1) & 0xFFFF
-                leg.timestamp = (leg.timestamp + step) & 0xFFFFFFFF
+                leg.timestamp = (timestamp + FRAME_SAMPLES) & 0xFFFFFFFF
                 try:
                     leg.send(buffer)
                 except OSError as error:

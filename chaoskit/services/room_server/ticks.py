@@ -28,7 +28,7 @@ class TickGrid:
         self._lateness: dict[int, float] = {}
 
     def take_due(self, now_s: float) -> list[int]:
-        """Return the slots to mix now, each as the number of slots that its timestamps advance by.
+        """Return the slots to mix now, each as the number of slots that it stands for.
 
         [] before the next slot is due; [1] in time; [1, 1] when one was missed; [101] after a stop
         of two seconds.
