@@ -65,13 +65,13 @@ async def _serve(options: argparse.Namespace) -> None:
         reclaim_s=options.reclaim_session_timeout,
     )
     node = Node(name=options.name, gateway=gateway, bridge=bridge, media=media)
+    _settle_garbage()
     runner = web.AppRunner(node.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, options.host, options.port, backlog=1_024, reuse_address=True)
         await site.start()
         port = runner.addresses[0][1]
-        _settle_garbage()
         log.info("serving ws://%s:%d, RTP on %s", options.host, port, options.rtp_ip)
         if options.ready is not None:
             _write_ready(options.ready, name=options.name, host=options.host, port=port)

@@ -3,6 +3,7 @@
 Everything that the media plane does is behind `Media`, so this is all decisions and no sockets.
 """
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -16,6 +17,8 @@ from chaoskit.wire import audiobridge as ask
 from chaoskit.wire import audiobridge_answers as tell
 from chaoskit.wire.audiobridge import BridgeError, BridgeErrorCode, RtpAddress
 from chaoskit.wire.janus_api import MAX_ID, encode_reply
+
+log = logging.getLogger(__name__)
 
 
 class Media(Protocol):
@@ -174,6 +177,7 @@ class Bridge:
             media=self._media.open_room(),
             on_news=self._later,
         )
+        log.info("room %d created", number)
         return tell.Created(number, request.permanent)
 
     def _list(self) -> tell.RoomList:
@@ -196,6 +200,7 @@ class Bridge:
         room = self._room(request.room, secret=request.secret, guarded=True)
         room.tell(tell.RoomDestroyed(room.id))
         del self.rooms[room.id]
+        log.info("room %d destroyed with %d in it", room.id, len(room.members))
         seats = [member.seat for member in room.members.values()]
         room.members.clear()
 
@@ -239,6 +244,7 @@ class Bridge:
         room.members[number] = member
         seat.member = member
         local = member.opened.local if member.opened else None
+        log.info("room %d: %d joined, %d in it", room.id, number, len(room.members))
         return tell.Joined(room.id, number, others, local)
 
     def _open(self, member: Member, request: ask.Join, peer: RtpAddress) -> OpenLeg:
@@ -329,6 +335,7 @@ class Bridge:
         room = member.room
         if room.members.pop(member.id, None) is not None:
             room.announce("leaving", member)
+            log.info("room %d: %d left, %d in it", room.id, member.id, len(room.members))
 
     def _unused(self, taken: Mapping[int, object]) -> int:
         while True:
