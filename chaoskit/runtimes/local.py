@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from chaoskit.wire.guardian import Exited, Stopped
 POLL_S = 0.010
 _PROBE_S = 0.5
 _DEATH_S = 2.0
+_EFFECT_S = 1.0
 _ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT})
 _PLACEHOLDER = re.compile(r"\{(python|name|ready|port)(?::([\w-]+))?\}")
 
@@ -156,11 +158,24 @@ class LocalRuntime:
         return await self._spawner.status(name)
 
     async def signal(self, name: str, signum: int) -> None:
-        """Send a signal by pidfd. Raises AdapterError for a service that is not there."""
+        """Send a signal by pidfd. Raises AdapterError for a service that is not there.
+
+        SIGSTOP and SIGKILL take effect when the process is next scheduled: returns once the kernel
+        shows it, or after a second, so that a read-back right away sees what was done.
+        """
         service = self._service(name)
         if signum in _ENDING:
             service.asked_to_end = True
         await self._spawner.signal(name, signum)
+        deadline_s = time.monotonic() + _EFFECT_S
+        if signum == signal.SIGSTOP:
+            while (await self._spawner.status(name)).state == "running":
+                if time.monotonic() > deadline_s:
+                    return
+                await asyncio.sleep(POLL_S)
+        elif signum == signal.SIGKILL:
+            with suppress(AdapterError):
+                await self.wait_exit(name, within_s=_EFFECT_S)
 
     async def restart(self, name: str, *, within_s: float = 10.0) -> None:
         """Start a service that has exited, on its old ports, and wait until it serves.

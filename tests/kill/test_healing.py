@@ -215,16 +215,16 @@ async def test_a_lease_holds_a_fault_as_long_as_the_guardian_lives_and_no_longer
     guardian = await start_guardian(folder, lock)
     async with ToxiproxyDriver(other.url) as driver:
         await make_link(driver)
-        lease = await driver.open_lease(0.6, "engine")
-        await guardian.keep_lease(other.url, lease, ttl_s=0.6)
+        lease = await driver.open_lease(2.0, "engine")
+        await guardian.keep_lease(other.url, lease, ttl_s=2.0)
         await driver.set_enabled(LINK, False)
         start_s = await driver.clock()
-        while await driver.clock() < start_s + 2.0:  # several times the lease
+        while await driver.clock() < start_s + 3.0:  # longer than the lease
             assert not (await driver.link(LINK)).enabled
 
         os.kill(guardian.pid, signal.SIGKILL)
 
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + 10.0
         while not (await driver.link(LINK)).enabled:
             assert time.monotonic() < deadline, "the lease never lapsed"
     await guardian.close()

@@ -238,6 +238,7 @@ async def test_only_an_end_that_somebody_asked_for_is_expected(stack: Stack) -> 
     await runtime.start([service("asked"), service("by-itself")])
 
     await runtime.signal("asked", signal.SIGKILL)
+    assert (await runtime.status("asked")).state == "exited"
     os.kill((await runtime.status("by-itself")).pid, signal.SIGKILL)
 
     assert await runtime.wait_exit("asked", within_s=5.0) == -signal.SIGKILL
