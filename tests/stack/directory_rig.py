@@ -156,7 +156,7 @@ def running(
                 }.items()
             ],
             remedies=remedies or Remedies(),
-            **{"lease_s": 1.5, "probe_s": 0.25, "call_s": 1.0} | settings,
+            **{"lease_s": 1.5, "probe_s": 0.25, "call_s": 2.0} | settings,
         )
         config_path.write_text(json.dumps(asdict(config)))
         directory.start()

@@ -365,10 +365,10 @@ class Events:
         raise NodeError(f"it has rooms of the next {NUMBERS_TO_TRY} numbers already")
 
     def _node_order(self, node: str, *, avoid: str) -> list[str]:
-        """Return the nodes to try: `node` alone, or all, healthy ones other than `avoid` first."""
+        """Return the nodes to try: `node` alone, or all, silent ones and `avoid` last."""
         names = [known.name for known in self.config.nodes]
         if node and node not in names:
             raise Refused(400, "unknown_node", f"there is no node {node!r}: {', '.join(names)}")
         if node:
             return [node]
-        return sorted(names, key=lambda name: (not self._nodes.healthy(name), name == avoid))
+        return sorted(names, key=lambda name: (self._nodes.silent(name), name == avoid))

@@ -37,15 +37,19 @@ class RoomNodes:
         self._lines = {
             node.name: RoomLine(node.signal_url, call_s=config.call_s) for node in config.nodes
         }
-        self._healthy = dict.fromkeys(self._lines, False)
+        self._healthy: dict[str, bool | None] = dict.fromkeys(self._lines)
 
-    def healthy(self, node: str) -> bool:
-        """Return whether the last call to `node` was answered."""
-        return self._healthy.get(node, False)
+    def silent(self, node: str) -> bool:
+        """Return whether the last call to `node` was not answered.
+
+        One that was never called is not silent: which node gets the first room of all must not
+        depend on which of them was the quicker to answer.
+        """
+        return self._healthy.get(node, False) is False
 
     def health(self) -> dict[str, bool]:
-        """Return the health of every node."""
-        return dict(self._healthy)
+        """Return, by node, whether the last call to it was answered."""
+        return {node: healthy is True for node, healthy in self._healthy.items()}
 
     async def run(self) -> None:
         """Keep every line alive, and its health up to date, until cancelled."""
