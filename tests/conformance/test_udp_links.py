@@ -502,6 +502,28 @@ def test_a_fixed_upstream_whose_port_is_closed_is_counted_and_survived(
         assert back.recv(2048) == RTP + b"2"
 
 
+@pytest.mark.parametrize("kind", ["noop", "latency"])
+def test_a_peer_that_goes_and_comes_back_is_survived_under_toxics(
+    embedded_server: Server, client: socket.socket, kind: str
+) -> None:
+    with closing(udp_socket("127.0.0.1")) as gone:
+        port = gone.getsockname()[1]
+    link = media_link(embedded_server, upstream=f"udp://127.0.0.1:{port}")
+    attributes = {"latency": 1} if kind == "latency" else {}
+    embedded_server.add_toxic("media", kind, stream="upstream", attributes=attributes)
+    for _ in range(4):
+        client.sendto(RTP, link)
+        time.sleep(0.01)
+    wait_until(lambda: embedded_server.counters("media")["peer_refused"] >= 1)
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as back:
+        back.bind(("127.0.0.1", port))
+        back.settimeout(PATIENCE_S)
+        client.sendto(RTP + b"back", link)
+        assert back.recv(2048) == RTP + b"back"
+    counters = embedded_server.counters("media")["up"]
+    assert counters["seen"] == counters["forwarded"] + counters["undeliverable"] == 5
+
+
 def test_deleting_a_udp_link_frees_its_port(
     embedded_server: Server, client: socket.socket, room: socket.socket
 ) -> None:

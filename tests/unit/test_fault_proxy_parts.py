@@ -61,6 +61,18 @@ def test_cancelled_timers_do_not_pile_up() -> None:
     assert fired == [160.0]
 
 
+def test_a_callback_that_fails_does_not_silence_the_others() -> None:
+    loop = VirtualLoop()
+    timeline = Timeline(loop.now, loop.wake_at)
+    fired: list[float] = []
+    timeline.after(0.1, lambda: fired.append(1 / 0))
+    timeline.after(0.2, lambda: fired.append(loop.now_s))
+    with pytest.raises(ZeroDivisionError):
+        loop.advance(0.15)
+    loop.advance(1.0)
+    assert fired == [100.2]
+
+
 def test_a_timer_may_set_the_next_one() -> None:
     loop = VirtualLoop()
     timeline = Timeline(loop.now, loop.wake_at)

@@ -9,16 +9,13 @@ tally moves.
 
 from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
-from chaoskit.services.fault_proxy.tally import Tally
-
-if TYPE_CHECKING:
-    from chaoskit.services.fault_proxy.addresses import Address
-    from chaoskit.services.fault_proxy.fields import Field
-    from chaoskit.services.fault_proxy.tally import Effects
-    from chaoskit.services.fault_proxy.timeline import Timeline
-    from chaoskit.services.fault_proxy.toxic import Toxic
+from chaoskit.services.fault_proxy.addresses import Address
+from chaoskit.services.fault_proxy.fields import Attributes, Field
+from chaoskit.services.fault_proxy.keyed_random import KeyedRandom
+from chaoskit.services.fault_proxy.tally import Effects, Tally, ToxicTally
+from chaoskit.services.fault_proxy.timeline import Timeline
 
 
 class Direction(StrEnum):
@@ -38,6 +35,32 @@ class Outlet(Protocol):
         """Take the end of the data (TCP only): nothing is fed after it."""
 
 
+class ActingToxic(Protocol):
+    """A toxic as the streams and stages see it."""
+
+    @property
+    def attributes(self) -> Attributes:
+        """Its settings as they are now."""
+
+    @property
+    def tally(self) -> ToxicTally:
+        """What it did on all streams."""
+
+    @property
+    def memory(self) -> dict[str, object]:
+        """What it keeps for each client host, across its connections."""
+
+    @property
+    def stage_class(self) -> type["Stage"]:
+        """What puts it to work on a stream."""
+
+    def random_of(self, client_host: str, purpose: str) -> KeyedRandom:
+        """Return a new random sequence for `client_host` and `purpose`."""
+
+    def applies_to(self, client: Address) -> bool:
+        """Whether it acts on the connection or flow of `client`; decided once."""
+
+
 class Stage(ABC):
     """One toxic at work on one stream: subclass it in a module of `toxics/` to add a toxic.
 
@@ -47,18 +70,18 @@ class Stage(ABC):
 
     kind: ClassVar[str]
     transports: ClassVar[frozenset[str]]
-    fields: ClassVar[tuple["Field", ...]] = ()
+    fields: ClassVar[tuple[Field, ...]] = ()
     blackhole: ClassVar[bool] = False
     """Nothing ever comes through, so a UDP link under it refuses new flows."""
 
-    def __init__(self, toxic: "Toxic", stream: "Stream") -> None:
+    def __init__(self, toxic: ActingToxic, stream: "Stream") -> None:
         """Made by `Stream.attach` only; subclasses extend `start`, not this."""
         self.toxic = toxic
         self.stream = stream
         self.next: Outlet = stream.outlet
 
     @classmethod
-    def check(cls, attributes: dict[str, int | float | bool]) -> str | None:
+    def check(cls, attributes: Attributes) -> str | None:
         """Return what is wrong with `attributes` taken together, or None."""
         return None
 
@@ -99,10 +122,10 @@ class Stream(ABC):
 
     def __init__(
         self,
-        client: "Address",
+        client: Address,
         direction: Direction,
-        timeline: "Timeline",
-        effects: "Effects",
+        timeline: Timeline,
+        effects: Effects,
     ) -> None:
         """`client`: the connecting address; its host is the key of all random decisions."""
         self.client = client
@@ -141,7 +164,7 @@ class Stream(ABC):
         """Record that a fault touched this stream."""
         self._effects.mark(at_s, self.client[0])
 
-    def attach(self, toxic: "Toxic") -> None:
+    def attach(self, toxic: ActingToxic) -> None:
         """Put `toxic` at the end of the chain if it applies to this connection."""
         if not toxic.applies_to(self.client):
             return
@@ -150,7 +173,7 @@ class Stream(ABC):
         self._wire()
         stage.start()
 
-    def update(self, toxic: "Toxic") -> None:
+    def update(self, toxic: ActingToxic) -> None:
         """Tell the stage of `toxic`, if there is one, that its attributes changed."""
         for stage in self.stages:
             if stage.toxic is toxic:
@@ -158,7 +181,7 @@ class Stream(ABC):
                 self.relieve()
                 return
 
-    def detach(self, toxic: "Toxic") -> None:
+    def detach(self, toxic: ActingToxic) -> None:
         """Take the stage of `toxic` out of the chain; what it held goes on at once."""
         for stage in self.stages:
             if stage.toxic is toxic:

@@ -60,6 +60,19 @@ class ToxicTally:
 
 
 @dataclass(slots=True)
+class ConnectionNumbers:
+    """Connections of a TCP link, cumulative.
+
+    `refused`: the upstream could not be reached. (Of a link that is cut the kernel itself refuses
+    connections; nobody here sees them.) `cut`: ended by a fault or by stopping the link.
+    """
+
+    accepted: int = 0
+    refused: int = 0
+    cut: int = 0
+
+
+@dataclass(slots=True)
 class Effects:
     """When faults of a link first and last touched something, and whom.
 

@@ -5,22 +5,35 @@ read it. Half-closes stay half-closes.
 """
 
 import asyncio
-import logging
 import socket
 import struct
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from chaoskit.services.fault_proxy.addresses import Address, dial_address
+from chaoskit.services.fault_proxy.relay import Relay
 from chaoskit.services.fault_proxy.stream import Direction, Stream
-
-if TYPE_CHECKING:
-    from chaoskit.services.fault_proxy.tcp_link import TcpLink
-
-log = logging.getLogger(__name__)
+from chaoskit.services.fault_proxy.tally import ConnectionNumbers, Effects
+from chaoskit.services.fault_proxy.toxic import ToxicChain
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+class Home(Protocol):
+    """The link that a connection belongs to."""
+
+    relay: Relay
+    upstream: str
+    toxics: ToxicChain
+    effects: Effects
+    connections: ConnectionNumbers
+
+    def unreachable(self, error: Exception) -> None:
+        """Take note of a client that could not be connected to the upstream."""
+
+    def connection_gone(self, connection: "Connection") -> None:
+        """Keep the numbers of a connection that ended."""
 
 
 class TcpStream(Stream):
@@ -183,7 +196,7 @@ class _Phase(Enum):
 class Connection:
     """A client, its upstream, and the two streams between them."""
 
-    def __init__(self, link: "TcpLink", sock: socket.socket, client: Address) -> None:
+    def __init__(self, link: Home, sock: socket.socket, client: Address) -> None:
         """`sock`: the accepted socket; nothing is read from it before the upstream answers."""
         self.link = link
         self.client = client
@@ -208,14 +221,16 @@ class Connection:
             async with asyncio.timeout(self.link.relay.dial_timeout_s):
                 await loop.create_connection(lambda: self._upstream_side, host, port)
         except (OSError, ValueError) as error:  # TimeoutError and UnicodeError are among them
-            log.warning("link %s: cannot reach %s: %s", self.link.name, self.link.upstream, error)
-            self.link.connections.refused += 1
-            self._phase = _Phase.OVER
-            self._sock.close()
-            self.link.connection_gone(self)
+            self.link.unreachable(error)
+            self._give_up()
             return
         self._phase = _Phase.ANSWERING
-        await loop.connect_accepted_socket(lambda: self._client_side, self._sock)
+        try:
+            await loop.connect_accepted_socket(lambda: self._client_side, self._sock)
+        except OSError:  # the client left meanwhile
+            self._upstream_side.transport.close()
+            self._give_up()
+            return
         self._phase = _Phase.OPEN
         if self._reset is not None:  # cut meanwhile
             self._abort(self._reset)
@@ -225,6 +240,11 @@ class Connection:
         for side in (self._client_side, self._upstream_side):
             if side.lost:
                 self.side_lost(side)
+
+    def _give_up(self) -> None:
+        self._phase = _Phase.OVER
+        self._sock.close()
+        self.link.connection_gone(self)
 
     def stream_ended(self, stream: TcpStream) -> None:
         """Half-close the sink, or close both sides once no direction has anything to say."""
@@ -257,12 +277,10 @@ class Connection:
         if at_s is not None:
             self.link.effects.mark(at_s, self.client[0])
         if self._phase is _Phase.DIALLING:
-            self._phase = _Phase.OVER
             self._task.cancel()
             if reset:
                 _linger_zero(self._sock)
-            self._sock.close()
-            self.link.connection_gone(self)
+            self._give_up()
         elif self._phase is _Phase.OPEN:
             self._abort(reset)
 

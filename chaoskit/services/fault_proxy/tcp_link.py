@@ -3,32 +3,19 @@
 import logging
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from chaoskit.services.fault_proxy.addresses import Listen, bind_refusal
 from chaoskit.services.fault_proxy.link import Link
 from chaoskit.services.fault_proxy.relay import Relay
 from chaoskit.services.fault_proxy.stream import Direction, Stream
+from chaoskit.services.fault_proxy.tally import ConnectionNumbers
 from chaoskit.services.fault_proxy.tcp_connection import Connection
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 ACCEPTS_A_WAKE = 64
-
-
-@dataclass(slots=True)
-class ConnectionNumbers:
-    """Connections of a link, cumulative.
-
-    `refused`: the upstream could not be reached. (Of a link that is cut the kernel itself refuses
-    connections; nobody here sees them.) `cut`: ended by a fault or by stopping the link.
-    """
-
-    accepted: int = 0
-    refused: int = 0
-    cut: int = 0
 
 
 class TcpLink(Link):
@@ -40,6 +27,7 @@ class TcpLink(Link):
         super().__init__(relay, name, listen, upstream)
         self.connections = ConnectionNumbers()
         self._live: dict[Connection, None] = {}
+        self._complain_s = float("-inf")
         self._sock: socket.socket | None = None
 
     def start(self) -> None:
@@ -96,6 +84,14 @@ class TcpLink(Link):
             "live_clients": len({connection.client[0] for connection in self._live}),
         }
 
+    def unreachable(self, error: Exception) -> None:
+        """Count a client that could not be connected to the upstream; say so now and then."""
+        self.connections.refused += 1
+        now_s = self.relay.timeline.now()
+        if now_s >= self._complain_s:
+            self._complain_s = now_s + 1.0
+            log.warning("link %s: cannot reach %s: %s", self.name, self.upstream, error)
+
     def connection_gone(self, connection: Connection) -> None:
         """Keep the numbers of a connection that ended."""
         if connection in self._live:
@@ -118,7 +114,8 @@ class TcpLink(Link):
                 return
             sock.setblocking(False)
             self.connections.accepted += 1
-            self._live[Connection(self, sock, client[:2])] = None
+            host = client[0].removeprefix("::ffff:")  # an IPv4 client of a [::] listener
+            self._live[Connection(self, sock, (host, client[1]))] = None
 
     def _accept_again(self) -> None:
         if self.enabled and self._sock is not None:

@@ -95,7 +95,9 @@ class Timeline:
         self._wakeup = None
         self._wakes_s = float("inf")
         now_s = self.now()
-        while self._heap and self._heap[0][0] <= now_s:
-            heapq.heappop(self._heap)[2].fire()
-        if self._heap and self._heap[0][0] < self._wakes_s:
-            self._arm(self._heap[0][0])
+        try:
+            while self._heap and self._heap[0][0] <= now_s:
+                heapq.heappop(self._heap)[2].fire()
+        finally:  # one callback that fails must not silence the others
+            if self._heap and self._heap[0][0] < self._wakes_s:
+                self._arm(self._heap[0][0])

@@ -1,16 +1,38 @@
 """One flow through a UDP link: a client address and its server-side socket."""
 
 import socket
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from chaoskit.services.fault_proxy.addresses import Address
+from chaoskit.services.fault_proxy.addresses import Address, Listen
+from chaoskit.services.fault_proxy.relay import Relay
 from chaoskit.services.fault_proxy.stream import Direction, Stream
-
-if TYPE_CHECKING:
-    from chaoskit.services.fault_proxy.udp_link import UdpLink
+from chaoskit.services.fault_proxy.tally import Effects
+from chaoskit.services.fault_proxy.toxic import ToxicChain
 
 DATAGRAM = 65536
 """More than the longest datagram."""
+
+
+class Home(Protocol):
+    """The link that a flow belongs to."""
+
+    relay: Relay
+    listen: Listen
+    enabled: bool
+    toxics: ToxicChain
+    effects: Effects
+
+    def send_to_client(self, data: bytes, client: Address) -> None:
+        """Send a datagram from the link's listening address. Raises OSError."""
+
+    def receive_failed(self, error: OSError) -> None:
+        """Take note of a failed read."""
+
+    def send_failed(self, stream: "UdpStream", data: bytes, error: OSError) -> None:
+        """Send `data` after all, or count it as lost."""
+
+    def close_flow(self, flow: "Flow") -> None:
+        """End a flow and keep its numbers."""
 
 
 class UdpStream(Stream):
@@ -50,7 +72,10 @@ class UdpStream(Stream):
             self.tally.dropped += 1
             self.mark(self.timeline.now())
         else:
-            self.flow.send(self, data)
+            try:
+                self.flow.send(self, data)
+            except OSError as error:
+                self.flow.link.send_failed(self, data, error)
 
     def deliver_end(self) -> None:
         """Never called: datagrams have no end."""
@@ -70,7 +95,7 @@ class UdpStream(Stream):
 class Flow:
     """A client address, its server-side socket, and the two streams between them."""
 
-    def __init__(self, link: "UdpLink", client: Address) -> None:
+    def __init__(self, link: Home, client: Address) -> None:
         """Bind a server-side socket. Raises OSError when there is none to be had."""
         self.link = link
         self.client = client

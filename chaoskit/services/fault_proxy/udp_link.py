@@ -242,8 +242,14 @@ class UdpLink(Link):
         if not self.enabled:
             return None
         flow = self._new_flow(client)
-        if flow is not None:
+        if flow is None:
+            return None
+        try:
             flow.set_peer(self.fixed_peer)
+        except OSError as error:
+            log.error("link %s: cannot reach %s: %s", self.name, self.upstream, error)
+            self.close_flow(flow)
+            return None
         return flow
 
     def _new_flow(self, client: Address) -> Flow | None:
