@@ -115,7 +115,7 @@ def validate_files(files: Sequence[str]) -> int:
         if is_incident(name):
             replay = load_replay(name, seed=None, listeners=None)
             _plan(replay.experiment)
-            return f"{name}: valid, {len(replay.record.entries)} entries"
+            return f"{name}: valid, {len(replay.record.events)} entries"
         path = find_experiment(name)
         _plan(load_experiment(path))
         return f"{path}: valid"

@@ -54,7 +54,7 @@ def _frame(replay: Replay, judged: Judged) -> Frame:
         # The hypothesis of a replayed outage is expected to deviate, as it did in the record:
         # what a replay is held to is the record.
         "verdict": verdict.value,
-        "incident": replay.record.id,
+        "incident": replay.map.incident,
         "record": replay.map.record,
         "scale": replay.scale,
         "fidelity": [row.as_json() for row in rows],
