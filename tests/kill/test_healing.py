@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from chaoskit.guardian.client import GuardianClient, start_guardian
 from chaoskit.guardian.takeover import heal_all, heal_run
 from chaoskit.journal.folder import ProxyAddress, RunFolder, create_run
 from chaoskit.journal.reader import load_journal, pending_undos
-from chaoskit.journal.writer import JournalWriter, header
-from chaoskit.model import FaultHealed, FaultInjecting, HealEnded, LinkSpec, ServiceSpec, Undo
+from chaoskit.model import FaultHealed, HealEnded, LinkSpec, ServiceSpec
 from chaoskit.runtimes.local import LocalRuntime
 from chaoskit.runtimes.ports import PortBlock, take_port_block
+from tests.kill.guardian_rig import are_gone, injecting, journal_of, start_process, wait_until
 
 pytestmark = pytest.mark.kill
 
@@ -36,37 +36,15 @@ PROXY = ServiceSpec(
 )  # fmt: skip
 
 
-async def wait_until(condition: Callable[[], str | None], *, within_s: float) -> None:
-    """Return when `condition` returns None; fail with what it says when it does not in time."""
-    deadline = time.monotonic() + within_s
-    while (why_not := condition()) is not None:
-        if time.monotonic() > deadline:
-            pytest.fail(f"after {within_s:g} s: {why_not}")
-        await asyncio.sleep(0.01)
-
-
 async def make_link(driver: ToxiproxyDriver) -> None:
     await driver.populate([LinkSpec(name=LINK, transport="tcp", upstream="127.0.0.1:9")])
 
 
-def write_cut(folder: RunFolder, kind: str = "drop") -> FaultInjecting:
+def write_cut(folder: RunFolder) -> None:
     """Journal what a drop writes before it cuts the link."""
-    now_s = time.monotonic()
-    first_line = header(
-        run=folder.id,
-        experiment="test",
-        digest="",
-        seed=1,
-        started_s=now_s,
-        origin_s=now_s,
-        argv=(),
-    )
-    undo = Undo(fault_id="cut", kind=kind, handle={"links": [LINK], "up": [LINK]})
-    event = FaultInjecting(at_s=0.0, fault_id="cut", kind=kind, target=LINK, undo=undo)
-    writer = JournalWriter.create(folder.journal, first_line)
-    writer.append(event, durable=True)
+    writer = journal_of(folder)
+    writer.append(injecting("cut", "drop", links=[LINK], up=[LINK]), durable=True)
     writer.close()
-    return event
 
 
 def heals_in(folder: RunFolder) -> list[FaultHealed]:
@@ -92,16 +70,6 @@ async def other(tmp_path: Path) -> AsyncIterator[Other]:
     yield Other(f"http://127.0.0.1:{json.loads(ready.read_bytes())['port']}", process)
     process.kill()
     process.wait()
-
-
-def is_gone(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
-
-
-def start_process(argv: list[str], **env: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
 
 
 @pytest.fixture
@@ -276,7 +244,7 @@ async def test_the_guardian_heals_in_place_before_it_ends_the_proxy(held: Held) 
     heals = await held.take_over()
 
     assert [(heal.by, heal.confirmed, heal.detail) for heal in heals] == [("guardian", True, "")]
-    assert is_gone(held.proxy_pid)
+    assert are_gone([held.proxy_pid]) is None
     end = load_journal(held.folder.journal).events[-1]
     assert isinstance(end, HealEnded)
     assert end.killed == end.left == ()
@@ -306,4 +274,4 @@ async def test_nothing_is_left_when_the_disk_is_gone_too(held: Held) -> None:
     os.kill(held.guardian.pid, signal.SIGTERM)
     await asyncio.wait_for(held.guardian.lost.wait(), 10.0)
 
-    assert is_gone(held.proxy_pid)
+    assert are_gone([held.proxy_pid]) is None
