@@ -5,14 +5,12 @@ An invalid run is inconclusive whatever its checks say (DESIGN §5.6).
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from chaoskit.audio.gaps import INTERRUPTION_SLOTS, longest
-from chaoskit.audio.listening import UNJUDGED, is_heard
+from chaoskit.audio.listening import ABSENT, UNJUDGED, is_heard
 from chaoskit.checks.books import Ledger, keep_books
-from chaoskit.checks.history import SENTINEL_EAR, History
+from chaoskit.checks.history import History
 from chaoskit.checks.intake import ShardLife
-from chaoskit.model import SLOT_S, RunEnded, ServiceExited
+from chaoskit.model import SLOT_S, ActionDone, RunEnded, ServiceExited
 
 UNJUDGED_LIMIT = 0.01
 PROVEN_SHARE = 0.9
@@ -81,21 +79,14 @@ def _ended(history: History) -> bool:
 
 
 def _sentinel_gap_s(history: History) -> float | None:
-    """Return the longest gap that any sentinel ear had since it first heard; None without one."""
+    """Return the longest gap that any sentinel ear had while it was there; None without one."""
     gaps: list[int] = []
     for codes in history.sentinels.values():
-        heard = is_heard(codes)
-        if not heard.any():
-            gaps.append(len(codes))
-            continue
-        since = int(np.argmax(heard))
-        missed = ~heard[since:] & (codes[since:] != UNJUDGED)
+        missed = ~is_heard(codes) & (codes != UNJUDGED) & (codes != ABSENT)
         gaps.append(int(longest(missed[None, :])[0]))
-    # A shard whose sentinel reports only counts: so many missed within one mark may be one gap.
-    with_codes = {k - SENTINEL_EAR for k in history.sentinels}
-    for index, shard in enumerate(history.shards):
-        if index not in with_codes and shard.sentinel_missing:
-            gaps.append(max(missing for _, missing in shard.sentinel_missing))
+    if not gaps:
+        # Only counts were reported: so many missed since the last mark may be one gap.
+        gaps = [missing for s in history.shards for _, missing in s.sentinel_missing]
     return max(gaps) * SLOT_S if gaps else None
 
 
@@ -119,6 +110,10 @@ def _harness_reasons(history: History, harness: Harness) -> list[str]:
     if silent:
         named = ", ".join(f"p{k}" for k in silent[:5])
         reasons.append(f"{len(silent)} participants were in no crowd shard: {named}")
+    done = {event.action_id for event in history.of(ActionDone)}
+    for action in history.experiment.actions:
+        if action.id not in done:
+            reasons.append(f"the operator's act {action.id} was not carried out")
     for event in history.of(ServiceExited):
         if not event.expected and event.service.startswith(_HARNESS_SERVICES):
             reasons.append(f"{event.service} ended by itself (exit {event.exit})")

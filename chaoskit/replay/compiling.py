@@ -107,6 +107,8 @@ def compile_replay(
         method_zero_s=0.0,
         end_s=pace.end_s,
         steady_again_s=replay_map.steady_again_s,
+        account=replay_map.account,
+        standby_account=replay_map.standby_account,
     )
     _check_order(replay_map, experiment)
     return Replay(
@@ -274,7 +276,7 @@ def _check_names(replay_map: ReplayMap, crowd: Crowd) -> None:
                 continue
             for name in [names] if isinstance(names, str) else names:
                 if name not in known:
-                    raise ReplayError(f"no such group or role: {name}", ("rows", i, key))
+                    raise ReplayError(f"no such group or role: {name}", ("rows", i, "measure", key))
 
 
 def _check_moments(replay_map: ReplayMap, pace: Pace) -> None:
@@ -293,9 +295,9 @@ def _check_moments(replay_map: ReplayMap, pace: Pace) -> None:
                 continue
             if isinstance(value, str):
                 if value not in known:
-                    raise ReplayError(f"no such moment: {value}", ("rows", i, key))
+                    raise ReplayError(f"no such moment: {value}", ("rows", i, "measure", key))
             else:
-                _moment(pace, float(value), ("rows", i, key))
+                _moment(pace, float(value), ("rows", i, "measure", key))
 
 
 def _check_rows(record: IncidentRecord, replay_map: ReplayMap) -> None:

@@ -159,12 +159,12 @@ def _compared(
     if row.compare is Compare.AT and event.at is not None:
         at = None if measured.at_s is None else pace.to_incident(measured.at_s)
         run_s = pace.to_run(event.at.from_s) if measured.at_s is None else measured.at_s
-        wide = _at_least_wide(event.at.from_s, event.at.until_s, pace.speed_at(run_s))
+        wide = _at_least_wide(event.at.from_s, event.at.until_s, _speed_around(pace, run_s))
         return wide, at, "s"
     if row.compare is Compare.FIGURE and event.figure is not None:
         low, high = event.figure.low, event.figure.high
         if event.figure.unit == "s" and measured.at_s is not None:
-            low, high = _at_least_wide(low, high, pace.speed_at(measured.at_s))
+            low, high = _at_least_wide(low, high, _speed_around(pace, measured.at_s))
         unit = event.figure.unit
         # A measure in another unit says nothing about this figure.
         return (low, high), measured.value if measured.unit == unit else None, unit
@@ -172,6 +172,12 @@ def _compared(
     if measured.value is None or measured.unit == "s":
         return None, at, "s"
     return None, measured.value, measured.unit
+
+
+def _speed_around(pace: Pace, run_s: float) -> float:
+    """Return the pace at `run_s`; the slower one near a change, so that no row gets by on it."""
+    near = (run_s - TOLERANCE_S, run_s, run_s + TOLERANCE_S)
+    return min(pace.speed_at(t) for t in near)
 
 
 def _at_least_wide(low: float, high: float, speed: float) -> tuple[float, float]:

@@ -123,7 +123,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayMap:
-    """Everything that turns one record into one run. `assumed`: what the record does not say."""
+    """Everything that turns one record into one run.
+
+    `account`: under which the first room runs; `standby_account`: of an automatic fresh room.
+    `assumed`: what the record does not say.
+    """
 
     incident: str
     record: str
@@ -144,6 +148,8 @@ class ReplayMap:
     checks: tuple[CheckSpec, ...] = ()
     hypothesis: str = ""
     timers: tuple[Timer, ...] = ()
+    account: str = "first"
+    standby_account: str = "standby"
     assumed: tuple[str, ...] = ()
     blast_roles: tuple[str, ...] = ()
     steady_again_s: float = 10.0

@@ -67,10 +67,10 @@ def check_params(name: str, params: Mapping[str, Json], where: tuple[str | int, 
     """Raise ReplayError for an unknown measure, an unknown parameter or a missing one."""
     measure = MEASURES.get(name)
     if measure is None:
-        raise ReplayError(f'unknown measure "{name}"', (*where, "measure"))
+        raise ReplayError(f'unknown measure "{name}"', (*where, "measure", "kind"))
     for key in params:
         if key not in measure.params:
-            raise ReplayError(f"measure {name} has no parameter {key}", (*where, key))
+            raise ReplayError(f"measure {name} has no parameter {key}", (*where, "measure", key))
     for key in measure.needs:
         if key not in params:
-            raise ReplayError(f"measure {name} needs {key}", where)
+            raise ReplayError(f"measure {name} needs {key}", (*where, "measure"))

@@ -9,7 +9,6 @@ from math import ceil, inf
 import numpy as np
 
 from chaoskit.audio.gaps import Mask
-from chaoskit.audio.listening import VOICE_BITS
 from chaoskit.checks.fresh import first_heard_s
 from chaoskit.checks.tracks import Span
 from chaoskit.model import SLOT_S
@@ -33,9 +32,9 @@ def private_source_heard(scene: Scene, params: Params) -> Measured:
 
 
 def silence_span(scene: Scene, params: Params) -> Measured:
-    """The longest stretch within the span in which `share` of the audience hears no voice."""
+    """The longest stretch in which `share` of the audience is in a room and hears no voice."""
     share = float(params.get("share", NEARLY_ALL))
-    silent = scene.share_hearing(VOICE_BITS) <= 1 - share + 1e-9
+    silent: Mask = scene.share_in_silence() >= share
     span = scene.span(params)
     found = scene.stretches(silent, span)
     if not found:
@@ -47,7 +46,7 @@ def silence_span(scene: Scene, params: Params) -> Measured:
 def first_word(scene: Scene, params: Params) -> Measured:
     """When `share` of the audience has heard `group` for the first time, counted `since`."""
     span = scene.span(params)
-    share = float(params.get("share", 0.99))
+    share = float(params.get("share", NEARLY_ALL))
     listeners = scene.members({}, "groups")
     delay_s = scene.history.ear_delay_s
     heard = first_heard_s(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaoskit.audio.gaps import Mask, runs
+from chaoskit.audio.listening import VOICE_BITS
 from chaoskit.checks.fresh import HEARD_SLOTS, first_generation, fresh_room
 from chaoskit.checks.history import History, private_bit, voice_bit
 from chaoskit.checks.rooms import RoomOpened
@@ -116,6 +117,17 @@ class Scene:
             self._hears[bits] = self.history.hears(listeners, bits)
         hears = self._hears[bits]
         return np.asarray(hears.sum(axis=0) / max(1, len(listeners)), dtype=np.float64)
+
+    def share_in_silence(self) -> NDArray[np.float64]:
+        """Return the share of the audience that is in a room and hears no voice, by slot."""
+        history = self.history
+        listeners = history.members([self._audience])
+        silent = ~history.hears(listeners, VOICE_BITS)
+        for i, k in enumerate(listeners):
+            silent[i] &= history.span_mask(
+                Span(from_s=s.from_s, until_s=s.until_s) for s in self.stays(k)
+            )
+        return np.asarray(silent.sum(axis=0) / max(1, len(listeners)), dtype=np.float64)
 
     def bits_of(self, group: str, *, private: bool = False) -> int:
         """Return the ear bit of a group's voice or private source. Raises ValueError."""

@@ -110,6 +110,25 @@ class HandMade:
             self.hear(self.listeners, 0.5, end_s, 0)
             self.hear(self.listeners, 1.0, end_s, HEARS_HOST)
 
+    @classmethod
+    def of(cls, experiment: Experiment, *, ear_delay_s: float = 0.26) -> "HandMade":
+        """Return an empty run of any experiment: nobody has joined, no ear hears."""
+        run = cls.__new__(cls)
+        run.experiment = experiment
+        run.end_s = experiment.end_s
+        run.ear_delay_s = ear_delay_s
+        groups = experiment.crowd.groups
+        run.listeners = tuple(k for g in groups if g.speaker is None for k in g.members())
+        run.everyone = tuple(k for g in groups for k in g.members())
+        run.facts, run.events = [], []
+        slots = round(run.end_s / SLOT_S)
+        run.codes = {k: np.full(slots, 255, dtype=np.uint8) for k in run.everyone}
+        speakers = tuple(k for k in run.everyone if k not in run.listeners)
+        run.shards = {"crowd-speakers": speakers, "crowd-listeners-0": run.listeners}
+        run.died_s = {}
+        run.sentinel_missing = 0
+        return run
+
     def join(
         self,
         who: Iterable[int],
