@@ -64,12 +64,12 @@ def _all_loaded(loads: Sequence[Any]) -> list[Any]:
     return loaded
 
 
-def _show_result(result: RunResult, *, as_json: bool) -> int:
+def _show_result(result: RunResult, *, as_json: bool, whole: bool = False) -> int:
     if as_json:
         print(json.dumps(result, ensure_ascii=False))  # noqa: T201  (stdout is for data)
     else:
         console = Console()
-        console.print(end_screen(result, ascii_only=not _is_utf8(console)))
+        console.print(end_screen(result, ascii_only=not _is_utf8(console), whole=whole))
     return exit_code(result)
 
 
@@ -186,7 +186,7 @@ def show_report(run_id: str, *, runs_dir: Path, as_json: bool) -> int:
             f"run {folder.id} has no result: it ended before it was judged",
             hint=f"chaoskit heal {folder.id}",
         ) from None
-    return _show_result(result, as_json=as_json)
+    return _show_result(result, as_json=as_json, whole=True)
 
 
 def replay_incident(

@@ -9,7 +9,7 @@ from chaoskit.errors import InvalidInput
 from chaoskit.model import Verdict
 from chaoskit.replay.compiling import Replay, compile_replay
 from chaoskit.replay.errors import ReplayError
-from chaoskit.replay.fidelity import FidelityRow, compare_with_record, holds
+from chaoskit.replay.fidelity import compare_with_record, holds
 from chaoskit.report.result import RunResult
 from chaoskit.spec.incident import find_incident, incident_names, load_incident
 from chaoskit.spec.stack import load_stack
@@ -58,7 +58,7 @@ def _frame(replay: Replay, judged: Judged) -> Frame:
         "record": replay.map.record,
         "scale": replay.scale,
         "fidelity": [row.as_json() for row in rows],
-        "first_word": _first_word(replay, rows),
+        "first_word": _first_word(replay, judged),
         "assumed": list(replay.map.assumed),
     }
     return Frame(
@@ -72,9 +72,17 @@ def _frame(replay: Replay, judged: Judged) -> Frame:
     )
 
 
-def _first_word(replay: Replay, rows: tuple[FidelityRow, ...]) -> dict[str, object] | None:
-    measures = {row.event: row for row in replay.map.rows if row.measure == _FIRST_WORD}
-    for row in rows:
-        if row.event in measures and row.replayed is not None and row.clock == "inc":
-            return {"value": row.replayed, "unit": "inc", "after": ""}
+def _first_word(replay: Replay, judged: Judged) -> dict[str, object] | None:
+    """Return when the awaited speaker was first heard, in incident time after the start."""
+    for check, row in zip(
+        replay.experiment.hypothesis.checks, judged.result["checks"], strict=True
+    ):
+        if check.kind == _FIRST_WORD and row["observed"] is not None:
+            run_s = float(check.params.get("after_s", 0.0)) + row["observed"]
+            incident_s = replay.pace.to_incident(run_s)
+            return {
+                "value": round(incident_s, 1),
+                "unit": "inc",
+                "after": " after the scheduled start",
+            }
     return None

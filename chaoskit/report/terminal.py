@@ -36,21 +36,31 @@ def _grid(*widths: int | None) -> Table:
 
 
 def _table(*columns: tuple[str, str]) -> Table:
+    """Return a table of (title, kind) columns; kind: text (wraps), word (kept whole), number."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for title, justify in columns:
-        short = justify == "right" or len(title) <= len("Recovery")
-        table.add_column(title, justify=justify, overflow="fold", no_wrap=short)  # type: ignore[arg-type]
+    for title, kind in columns:
+        table.add_column(
+            title,
+            justify="right" if kind == "number" else "left",
+            overflow="fold",
+            no_wrap=kind != "text",
+        )
     return table
 
 
-def end_screen(result: RunResult, *, ascii_only: bool = False) -> RenderableType:
-    """Return the end screen of a run: listeners, fidelity, checks, recovery, faults, harness."""
+def end_screen(
+    result: RunResult, *, ascii_only: bool = False, whole: bool = False
+) -> RenderableType:
+    """Return the end screen of a run: listeners, fidelity, checks, recovery, faults, harness.
+
+    `whole`: every row of the fidelity table, not only those that emerged or are out of range.
+    """
     parts: list[RenderableType] = []
     if result.get("error"):
         parts.append(Text(str(result["error"]), style="red"))
     parts += _listeners(result)
     if result.get("fidelity"):
-        parts += _fidelity(result, ascii_only=ascii_only)
+        parts += _fidelity(result, ascii_only=ascii_only, whole=whole)
     if result.get("checks"):
         parts += _checks(result, ascii_only=ascii_only)
     if result.get("recovery"):
@@ -104,39 +114,56 @@ def _listeners(result: RunResult) -> list[RenderableType]:
     return [Text(head, style="bold"), grid, Text("")]
 
 
-def _fidelity(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:
+def _fidelity(result: RunResult, *, ascii_only: bool, whole: bool) -> list[RenderableType]:
     rows: Sequence[Mapping[str, Any]] = result["fidelity"]
-    emergent = [r for r in rows if r["basis"] == "emergent" and r["status"] == "executed"]
+    executed = [r for r in rows if r["status"] == "executed"]
+    emergent = [r for r in executed if r["basis"] == "emergent"]
     within = sum(1 for r in emergent if r["within"])
-    head = (
-        f"Fidelity to the record, {within} of {len(emergent)} emergent rows within range"
-        if emergent
-        else "Fidelity to the record"
+    head = "Fidelity to the record"
+    if emergent:
+        head += f", {within} of {len(emergent)} emergent rows within range"
+    shown = [r for r in executed if whole or r["basis"] == "emergent" or not r["within"]]
+    if whole:
+        shown = list(rows)
+    table = _table(
+        ("", "word"), ("", "text"), ("recorded", "text"), ("replayed", "text"), ("basis", "text")
     )
-    table = _table(("", "left"), (head, "left"), ("recorded", "left"), ("replayed", "left"))
-    table.add_column("basis", overflow="fold")
-    for row in rows:
-        if row["status"] == "executed":
-            mark = _mark("held" if row["within"] else "deviated", ascii_only=ascii_only)
-            kept = row["basis"] == "scheduled" and row["within"]
-            basis = row["basis"] + (": kept" if kept else "")
-        else:
-            mark = _mark("", ascii_only=ascii_only)
-            basis = row["status"].replace("_", " ")
-        table.add_row(
-            mark,
-            f"{row['event']} {row.get('title', '')}".strip(),
-            str(row["recorded"]),
-            str(row.get("replayed_text") or "-"),
-            basis,
-        )
-    return [table, Text("")]
+    for row in shown:
+        table.add_row(*_fidelity_row(row, ascii_only=ascii_only))
+    parts: list[RenderableType] = [Text(head, style="bold"), table]
+    if not whole:
+        kept = len(executed) - len(shown)
+        told = sum(1 for r in rows if r["status"] == "narrative")
+        later = ", ".join(dict.fromkeys(r["event"] for r in rows if r["status"] == "not_yet"))
+        more = f"  {kept} scheduled rows kept, {told} narrative"
+        more += f", not yet executed: {later}" if later else ""
+        parts.append(Text(f"{more}. All rows: chaoskit report {result['run_id']}", style="dim"))
+    return [*parts, Text("")]
+
+
+def _fidelity_row(row: Mapping[str, Any], *, ascii_only: bool) -> tuple[RenderableType, ...]:
+    title = f"{row['event']} {row.get('title', '')}".strip()
+    if row.get("reason"):
+        title += f" ({row['reason']})"
+    if row["status"] == "executed":
+        mark = _mark("held" if row["within"] else "deviated", ascii_only=ascii_only)
+        kept = row["basis"] == "scheduled" and row["within"]
+        basis = row["basis"] + (": kept" if kept else "")
+    else:
+        mark = _mark("", ascii_only=ascii_only)
+        basis = row["status"].replace("_", " ")
+    return mark, title, str(row["recorded"]), str(row.get("replayed_text") or "-"), basis
 
 
 def _checks(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:
     title = result.get("hypothesis") or "Checks"
-    table = _table(("", "left"), (title, "left"), ("observed", "right"), ("threshold", "left"))
-    table.add_column("population", overflow="fold")
+    table = _table(
+        ("", "word"),
+        (title, "text"),
+        ("observed", "number"),
+        ("threshold", "text"),
+        ("population", "text"),
+    )
     for check in result["checks"]:
         observed = check["observed"]
         unit = check["unit"]
@@ -159,16 +186,16 @@ def _checks(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:
 
 def _recovery(result: RunResult) -> list[RenderableType]:
     table = _table(
-        ("Recovery", "left"),
-        ("group", "left"),
-        ("from", "left"),
-        ("noticed", "right"),
-        ("in room", "right"),
-        ("p50", "right"),
-        ("p95", "right"),
-        ("max", "right"),
-        ("never", "right"),
-        ("n", "right"),
+        ("Recovery", "word"),
+        ("group", "word"),
+        ("from", "word"),
+        ("noticed", "number"),
+        ("in room", "number"),
+        ("p50", "number"),
+        ("p95", "number"),
+        ("max", "number"),
+        ("never", "number"),
+        ("n", "number"),
     )
     for row in result["recovery"]:
         table.add_row(
@@ -187,7 +214,7 @@ def _recovery(result: RunResult) -> list[RenderableType]:
 
 
 def _faults(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:
-    table = _table(("", "left"), ("Faults", "left"), ("target", "left"), ("proof", "left"))
+    table = _table(("", "word"), ("Faults", "text"), ("target", "text"), ("proof", "text"))
     for fault in result["faults"]:
         proven = fault["targeted"] > 0 and fault["affected"] >= 0.9 * fault["targeted"]
         ok = proven and fault["healed"]
