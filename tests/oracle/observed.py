@@ -13,9 +13,10 @@ from pathlib import Path
 
 from tests.oracle import capture, decoder
 from tests.oracle.capture import Capture, Packet, address_of
+from tests.oracle.decoder import Datagram
 from tests.oracle.live_run import DATA, LiveRun, chaoskit, wait_until
 from tests.oracle.processes import Process, Socket, sockets_of
-from tests.oracle.recorded import Gap, Mask, Recorded, gaps
+from tests.oracle.recorded import UNJUDGED, Gap, Mask, Recorded, gaps
 
 FIRST_LISTENER = 3
 """Host, guest and owner have the numbers 0 to 2; the test says so when a plan differs."""
@@ -66,13 +67,13 @@ class Observed:
     def heard(self) -> dict[int, decoder.Heard]:
         """Who each chosen listener heard, rebuilt from its datagrams."""
         return {
-            k: decoder.hear(
-                capture.datagrams_to(self.packets, address_of(k), set(self.links.values())),
-                self.recorded.origin_s,
-                self.recorded.slots,
-            )
+            k: decoder.hear(self._datagrams(k), self.recorded.origin_s, self.recorded.slots)
             for k in self.chosen
         }
+
+    def _datagrams(self, participant: int) -> list[Datagram]:
+        links = set(self.links.values())
+        return capture.datagrams_to(self.packets, address_of(participant), links)
 
     def first_connection_s(self, participant: int) -> float:
         """Return the run time at which a chosen listener opened its first connection."""
@@ -82,10 +83,23 @@ class Observed:
         assert first_s is not None, f"listener {participant} never opened a connection"
         return self.recorded.run_s(first_s)
 
+    def moved_s(self, participant: int) -> float:
+        """Return the run time at which the second room's media first reached a chosen listener."""
+        first: dict[tuple[str, int], float] = {}
+        for datagram in self._datagrams(participant):
+            if decoder.parse_rtp(datagram.data) is not None:
+                first.setdefault(datagram.source, datagram.at_s)
+        assert len(first) == 2, f"listener {participant} had media from {len(first)} links"
+        return self.recorded.run_s(max(first.values()))
+
     def missed(self, participant: int) -> Mask:
-        """Return the due slots in which the wire brought nobody who was planned."""
+        """Return the due slots in which the wire brought nobody who was planned.
+
+        Slots that the product did not judge are left out: of them it says nothing.
+        """
         voices = self.heard[participant].voices & self.recorded.planned
-        missed: Mask = self.recorded.due(participant) & (voices == 0)
+        judged = self.recorded.codes(participant) != UNJUDGED
+        missed: Mask = self.recorded.due(participant) & judged & (voices == 0)
         return missed
 
     def gaps(self, participant: int, *, at_least: int = 8) -> list[Gap]:

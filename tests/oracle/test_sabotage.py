@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.oracle, pytest.mark.timeout(180)]
 
 INCONCLUSIVE, DEVIATED = 11, 10
 GONE_WITHIN_S = 10.0
-TOLERANCE_S = 0.060
+PAUSE_SLOTS = round(PAUSE_S / SLOT_S)
+WITHIN_SLOTS = 3
+"""±60 ms."""
 
 
 # --- a shard is killed ---------------------------------------------------------------------------
@@ -66,10 +68,10 @@ def test_a_stopped_room_node_is_a_gap_of_that_length_on_the_wire_and_in_the_prod
     assert ended - began == pytest.approx(PAUSE_S, abs=0.02)
     for k in struck.chosen:
         seen = _around(struck.gaps(k), began, ended)
-        assert seen.seconds == pytest.approx(PAUSE_S, abs=TOLERANCE_S), f"listener {k}: {seen}"
+        assert abs(seen.end - seen.first - PAUSE_SLOTS) <= WITHIN_SLOTS, f"listener {k}: {seen}"
     for k in recorded.members("listener"):
         told = _around(recorded.told_gaps(k), began, ended)
-        assert told.seconds == pytest.approx(PAUSE_S, abs=TOLERANCE_S), f"listener {k}: {told}"
+        assert abs(told.end - told.first - PAUSE_SLOTS) <= WITHIN_SLOTS, f"listener {k}: {told}"
 
 
 def _around(found: list[Gap], began_s: float, ended_s: float) -> Gap:
@@ -95,36 +97,34 @@ def test_the_crowd_goes_on_while_the_engine_is_stopped(engine_stopped: Observed)
 
 
 @pytest.mark.needs("capture")
-def test_listeners_recover_on_the_wire_while_the_engine_is_stopped(
+def test_the_fresh_rooms_media_reaches_everybody_while_the_engine_is_stopped(
     engine_stopped: Observed,
 ) -> None:
+    recorded = engine_stopped.recorded
     assert engine_stopped.notes.stopped is not None
-    stop_s, go_s = (engine_stopped.recorded.run_s(t) for t in engine_stopped.notes.stopped)
+    stop_s, go_s = (recorded.run_s(t) for t in engine_stopped.notes.stopped)
     for k in engine_stopped.chosen:
-        gap = _of_the_fault(engine_stopped, k)
-        assert stop_s < gap.first * SLOT_S, f"listener {k}: {gap} began before the stop"
-        assert gap.end * SLOT_S < go_s, f"listener {k}: {gap} ended after the stop"
+        moved_s = engine_stopped.moved_s(k)
+        assert stop_s < moved_s < go_s - 1.0, f"listener {k} had it at {moved_s:.2f} s"
+        second = recorded.slot_from(moved_s + 1.0)
+        heard = engine_stopped.heard[k].voices[second : second + 50]
+        assert (heard != 0).all(), f"listener {k} hears nobody there"
 
 
 @pytest.mark.needs("capture")
 def test_recovery_on_the_wire_is_as_without_the_stop(
     host_drop: Observed, engine_stopped: Observed
 ) -> None:
-    plain, stopped = (_recovered_after(run) for run in (host_drop, engine_stopped))
-    shown = f"seconds after the cut: {plain} without, {stopped} with the stop"
+    plain, stopped = (_moved_after(run) for run in (host_drop, engine_stopped))
+    shown = f"seconds from the cut to the fresh room: {plain} without, {stopped} with the stop"
     assert abs(statistics.median(plain) - statistics.median(stopped)) <= 1.0, shown
-    assert abs(max(plain) - max(stopped)) <= 2.5, shown
+    assert abs(max(plain) - max(stopped)) <= 1.5, shown
     assert engine_stopped.exit_code == host_drop.exit_code
 
 
-def _of_the_fault(run: Observed, listener: int) -> Gap:
+def _moved_after(run: Observed) -> list[float]:
     cut_s = run.recorded.event_s("fault_active", fault_id="drop-host")
-    return longest([gap for gap in run.gaps(listener) if gap.end * SLOT_S > cut_s])
-
-
-def _recovered_after(run: Observed) -> list[float]:
-    cut_s = run.recorded.event_s("fault_active", fault_id="drop-host")
-    return sorted(round(_of_the_fault(run, k).end * SLOT_S - cut_s, 2) for k in run.chosen)
+    return sorted(round(run.moved_s(k) - cut_s, 2) for k in run.chosen)
 
 
 # --- services that only pretend ------------------------------------------------------------------
