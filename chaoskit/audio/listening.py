@@ -7,7 +7,8 @@ lag; what fits the lag was heard.
 
 **Ear codes**, one byte a slot:
 
-    ABSENT     255  no ear: before the participant's first join attempt, or after it left
+    ABSENT     255  no ear: before the slot of the participant's first join attempt, or after the
+                    slot in which it left (one that gave up, or looks for a room, still has an ear)
     UNJUDGED   128  the crowd itself was late: neither heard nor silent
     HOWL       192  reserved for the howl rule
     SILENT       0  an ear, but nothing above -50 dBFS played: no datagram in time, or a silent one

@@ -1,6 +1,7 @@
-"""A whole embedded stack as child processes, and shards of a crowd on it, for tests of the crowd."""
+"""A whole embedded stack as child processes, with shards of a crowd on it."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,9 +9,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chaoskit.audio.listening import ABSENT
 from chaoskit.wire.crowd import (
     CROWD_PLAN_VERSION,
     Command,
@@ -19,7 +22,7 @@ from chaoskit.wire.crowd import (
     ParticipantPlan,
     ShardPlan,
 )
-from chaoskit.wire.facts import Fact, decode_fact
+from chaoskit.wire.facts import Ear, Fact, Mark, decode_fact
 
 EVENT = "night"
 NODES = ("room-a", "room-b")
@@ -225,13 +228,13 @@ class CrowdStack:
 
     def command(self, shard: str, command: Command) -> Any:
         """Send one command to a shard and return its answer."""
-        with socket.socket(socket.AF_UNIX) as sock:
+        with socket.socket(socket.AF_UNIX) as sock, _opened(self.folder / "ctl") as folder:
             sock.settimeout(5)
             # The path of a test folder is longer than a socket's name may be.
-            folder = f"/proc/self/fd/{_open_folder(self.folder / 'ctl')}"
-            sock.connect(f"{folder}/{shard}.sock")
+            sock.connect(f"/proc/self/fd/{folder}/{shard}.sock")
             sock.sendall(command.encode())
-            return json.loads(sock.makefile("rb").readline())
+            with sock.makefile("rb") as answers:
+                return json.loads(answers.readline())
 
     def end_shard(self, shard: str) -> int:
         """Terminate a shard; return its exit code."""
@@ -244,29 +247,32 @@ def wait_until(holds: Callable[[], bool], within_s: float, why: Callable[[], str
     deadline_s = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline_s, why()
-        time.sleep(0.05)
+        time.sleep(0.15)
 
 
-def codes_of(facts: Sequence[Fact]) -> Iterator[tuple[int, list[int]]]:
-    """Yield (participant, code by slot) of every ear, from slot 0 to the last Mark."""
-    from chaoskit.wire.facts import Ear, Mark
-
+def codes_of(facts: Sequence[Fact]) -> dict[int, list[int]]:
+    """Return the code by slot of every ear, from slot 0 to the last Mark."""
     end = max(fact.s for fact in facts if isinstance(fact, Mark))
     changes: dict[int, list[tuple[int, int]]] = {}
     for fact in facts:
         if isinstance(fact, Ear):
             changes.setdefault(fact.p, []).append((fact.s, fact.c))
+    ears = {}
     for p, steps in changes.items():
-        codes = [255] * end
+        codes = [ABSENT] * end
         for (first, code), (until, _) in zip(steps, [*steps[1:], (end, 0)], strict=True):
             codes[first:until] = [code] * (until - first)
-        yield p, codes
+        ears[p] = codes
+    return ears
 
 
-def _open_folder(path: Path) -> int:
-    import os
-
-    return os.open(path, os.O_PATH | os.O_CLOEXEC)
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _tcp(name: str, port: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
+from chaoskit.services.crowd.directory_client import warm_codecs
 from chaoskit.services.crowd.shard import Shard
 from chaoskit.wire.crowd import ShardPlan
 
@@ -23,7 +24,7 @@ log = logging.getLogger("chaoskit.services.crowd")
 DESCRIPTORS_A_PARTICIPANT = 4
 """Media socket, WebSocket, and two HTTP connections: one may watch while another asks."""
 DESCRIPTORS_BESIDES = 64
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 """How long a thread may hold the interpreter while another waits: the ears must not wait long."""
 
 
@@ -56,8 +57,9 @@ async def _run(plan: ShardPlan, options: argparse.Namespace) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, terminated.set)
     shard = Shard(plan)
-    await shard.start()
+    warm_codecs()
     _settle_garbage()
+    await shard.start()
     log.info("%d participants, seed %d", len(plan.participants), plan.seed)
     _write_ready(options)
     planned = asyncio.create_task(shard.watch_over())

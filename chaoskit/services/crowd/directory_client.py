@@ -1,5 +1,6 @@
 """One participant's side of the directory: bounded requests from its own address."""
 
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -33,6 +34,13 @@ _JSON = {"Content-Type": "application/json"}
 _HTTP_FORBIDDEN = 403
 
 M = TypeVar("M", JoinReply, StageReply, EventState, LeaseReply)
+
+
+def warm_codecs() -> None:
+    """Build the codecs now: later it would hold up everybody, the ears included."""
+    for kind in (JoinReply, StageReply, EventState, LeaseReply, ErrorReply):
+        with contextlib.suppress(ValueError):
+            parse_message(kind, b"{}")
 
 
 class DirectoryClient:

@@ -127,8 +127,9 @@ class Participant:
                 self._goodbye, why = "", "rejoin"
             if self._is_departing():
                 return
-            self._ear.appear(self._slot())
-            self._seeking = asyncio.create_task(self._seek(why))
+            now_s = time.monotonic()
+            self._ear.appear(slot_at(now_s, self._around.origin_s))
+            self._seeking = asyncio.create_task(self._seek(why, now_s))
             try:
                 await asyncio.wait([self._seeking])
             finally:
@@ -193,29 +194,32 @@ class Participant:
 
     # --- in and out of rooms ---------------------------------------------------------------------
 
-    async def _seek(self, why: str) -> None:
-        """Join, stay, and join again by the reconnect rule; returns when it gives up."""
+    async def _seek(self, why: str, now_s: float) -> None:
+        """Join, stay, and join again by the reconnect rule; returns when it gives up.
+
+        now_s: stamp of the first attempt, in whose slot the ear begins.
+        """
         failures = 0
         while True:
-            next_why = await self._attempt(why)
+            next_why = await self._attempt(why, now_s)
             if self._place is not None:
                 failures = 0
                 why = await self._stay(self._place)
-                if why == "moved":
-                    continue
             else:
                 failures, why = failures + 1, next_why
-            wait_s = delay_s(
-                self._group,
-                seed=self._around.seed,
-                participant=self.plan.k,
-                attempt=self._attempts,
-                failures=failures,
-            )
-            if wait_s is None:
-                self._write(facts.Left(t=time.monotonic(), p=self.plan.k, why="gave_up"))
-                return
-            await self._pause(wait_s)
+            if why != "moved":
+                wait_s = delay_s(
+                    self._group,
+                    seed=self._around.seed,
+                    participant=self.plan.k,
+                    attempt=self._attempts,
+                    failures=failures,
+                )
+                if wait_s is None:
+                    self._write(facts.Left(t=time.monotonic(), p=self.plan.k, why="gave_up"))
+                    return
+                await self._pause(wait_s)
+            now_s = time.monotonic()
 
     async def _pause(self, wait_s: float) -> None:
         """Wait, or less when a room is named that was not tried yet."""
@@ -225,10 +229,10 @@ class Participant:
                     self._news.clear()
                     await self._news.wait()
 
-    async def _attempt(self, why: str) -> str:
+    async def _attempt(self, why: str, now_s: float) -> str:
         """Try once to get into the room; return why the next attempt is made if this one failed."""
         self._attempts += 1
-        self._write(facts.Attempt(t=time.monotonic(), p=self.plan.k, n=self._attempts, why=why))
+        self._write(facts.Attempt(t=now_s, p=self.plan.k, n=self._attempts, why=why))
         self._tried = self._where.generation
         self._inbox = asyncio.Queue()  # what an earlier connection still says is of no interest
         self._hop = Hop("api", self._group.api_link)
@@ -351,9 +355,6 @@ class Participant:
 
     def _run_time(self, at_s: float) -> float:
         return self._around.origin_s + at_s
-
-    def _slot(self) -> int:
-        return slot_at(time.monotonic(), self._around.origin_s)
 
     def _write(self, fact: facts.Fact) -> None:
         self._around.write(fact)
