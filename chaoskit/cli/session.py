@@ -22,15 +22,15 @@ from chaoskit.ports import Tools
 from chaoskit.rooms.observer import AudioBridgeObserver
 from chaoskit.runtimes.clock import MonotonicClock
 from chaoskit.runtimes.limits import require_descriptors
-from chaoskit.runtimes.local import LocalRuntime
+from chaoskit.runtimes.local import LocalRuntime, all_or_first_error
 from chaoskit.runtimes.ports import PortBlock, take_port_block
 from chaoskit.wire.directory import DirectoryConfig, EventRequest, NodeConfig, Remedies
 from chaoskit.wire.identity import identity, source_address
 
 LEASE_S = 10.0
 """The guardian renews it; when the guardian is gone, the proxy heals itself after so long."""
-LEAD_S = 0.3
-"""Run time 0 lies so long after the crowd has its plans."""
+LEAD_S = 1.5
+"""Run time 0 lies so long after the crowd has its plans: its processes start meanwhile."""
 _SENTINEL_SPEAKER = 16100
 
 
@@ -96,13 +96,19 @@ async def open_session(
             f"http://{links[f'operator.api.{stack.directory}'].listen}", experiment.id
         )
         ends.push_async_callback(directory.close)
-        await runtime.start([specs[stack.directory]])
-        await directory.create(_event_request(experiment))
-
         say(f"starting {people} participants in {len(shares)} processes")
-        origin_s = await _start_crowd(
-            folder, runtime, shares, crowd_specs, experiment, stack, links
+        origin_s = time.monotonic() + LEAD_S
+        _write_crowd_plans(folder, shares, experiment, stack, links, origin_s=origin_s)
+        # The crowd is its own wave: it is stopped before the directory that it says goodbye to.
+        await all_or_first_error(
+            [
+                _open_event(runtime, specs[stack.directory], directory, experiment),
+                runtime.start(crowd_specs),
+            ]
         )
+        late_s = time.monotonic() - origin_s
+        if late_s > 0:
+            say(f"this machine is slow: the crowd was ready {late_s:.1f} s after run time 0")
         observer = AudioBridgeObserver(
             {node: f"ws://{links[f'observer.signal.{node}'].listen}" for node in stack.rooms}
         )
@@ -222,19 +228,25 @@ def _event_request(experiment: Experiment) -> EventRequest:
     )
 
 
-async def _start_crowd(
-    folder: RunFolder,
+async def _open_event(
     runtime: LocalRuntime,
+    spec: ServiceSpec,
+    directory: DirectoryDriver,
+    experiment: Experiment,
+) -> None:
+    await runtime.start([spec])
+    await directory.create(_event_request(experiment))
+
+
+def _write_crowd_plans(
+    folder: RunFolder,
     shares: Sequence[ShardShare],
-    specs: Sequence[ServiceSpec],
     experiment: Experiment,
     stack: Stack,
     links: Mapping[str, LinkState],
-) -> float:
-    """Start the shards and return the run's origin."""
-    origin_s = time.monotonic() + 2.0
+    *,
+    origin_s: float,
+) -> None:
     for share in shares:
         plan = shard_plan(share, experiment, stack, links, origin_s=origin_s)
         folder.crowd_plan(share.name).write_text(plan.to_json())
-    await runtime.start(specs)
-    return origin_s

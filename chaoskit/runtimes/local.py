@@ -147,7 +147,7 @@ class LocalRuntime:
             await self._wait_serving(self._services[spec.name], deadline_s)
             serving[spec.name].set()
 
-        await _all_or_first_error([bring_up(spec) for spec in specs])
+        await all_or_first_error([bring_up(spec) for spec in specs])
 
     def services(self) -> tuple[str, ...]:
         """Return the names of all services."""
@@ -329,7 +329,7 @@ async def _unhealthy(service: _Service) -> str:
     return ""
 
 
-async def _all_or_first_error(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def all_or_first_error(work: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Await all; when one fails, cancel the others and raise its error as it is."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
