@@ -180,7 +180,7 @@ class Side(asyncio.Protocol):
         self.outward.sink_full = False
         self.outward.relieve()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Tell the connection."""
         self.lost = True
         self._connection.side_lost(self)
