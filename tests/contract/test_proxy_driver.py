@@ -300,7 +300,7 @@ class _Fixed(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_DELETE = _reply
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         return
 
 
