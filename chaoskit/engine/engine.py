@@ -142,15 +142,13 @@ class Engine:
         await clock.sleep_until(experiment.method_zero_s)
         self._enter(Phase.INJECT)
         async with asyncio.TaskGroup() as group:
-            for fault in experiment.method:
-                group.create_task(steps.run_fault(fault))
-            for action in experiment.actions:
-                group.create_task(steps.run_action(action))
-            for fault in experiment.method:
-                is_open = fault.duration_s is None
-                await (steps.begun if is_open else steps.over)[fault.id].wait()
-            for action in experiment.actions:
-                await steps.over[action.id].wait()
+            tasks = {f.id: group.create_task(steps.run_fault(f)) for f in experiment.method}
+            tasks |= {a.id: group.create_task(steps.run_action(a)) for a in experiment.actions}
+            await _first(steps.all_over(), clock.sleep_until(recovered))
+            for step_id in steps.unfinished():
+                # A door that hangs must not hold the run; the rollback heals what it left.
+                steps.give_up(step_id)
+                tasks[step_id].cancel()
             self._enter(Phase.RECOVER)
             if experiment.recovery_s is not None:
                 recovered = min(recovered, clock.now() + experiment.recovery_s)
@@ -243,6 +241,17 @@ async def _alongside(main: Coroutine[Any, Any, T], *others: Coroutine[Any, Any, 
         for task in tasks:
             task.cancel()
     return result
+
+
+async def _first(*works: Coroutine[Any, Any, None]) -> None:
+    """Return when the first of `works` is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _sole(error: BaseException) -> BaseException:

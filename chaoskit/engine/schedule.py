@@ -43,7 +43,8 @@ def windows(
     """Return the planned window of every step by id.
 
     `zero_s`: the method's zero. `open_until_s`: when a fault without a duration is healed.
-    Raises ValueError for a step that follows an unknown step, or itself in a circle.
+    Raises ValueError for a step that follows an unknown step, one without an end, or itself in a
+    circle.
     """
     steps: dict[str, FaultSpec | ActionSpec] = {s.id: s for s in method}
     steps |= {s.id: s for s in actions}
@@ -67,6 +68,11 @@ def windows(
                 from_s, latest = None, zero_s + WHEN_WAIT_S
             case After(step=earlier, delay_s=delay_s):
                 before = window(earlier, (*asked_by, step_id))
+                if _is_open(steps[earlier]):
+                    raise ValueError(
+                        f'step "{step_id}" follows "{earlier}", which lasts until the end'
+                        " of the recovery; give that one a duration"
+                    )
                 latest, follows = before.until_s + delay_s, before.follows | {earlier}
                 from_s = None if before.from_s is None else latest
         found[step_id] = Window(
@@ -135,6 +141,10 @@ def _active_at(own: Window, beginning: Window) -> bool:
     assert own.from_s is not None
     assert beginning.from_s is not None
     return own.overlaps(beginning) and own.from_s <= beginning.from_s + CLOSE_S
+
+
+def _is_open(step: FaultSpec | ActionSpec) -> bool:
+    return isinstance(step, FaultSpec) and step.duration_s is None
 
 
 def _until(step: FaultSpec | ActionSpec, from_s: float, open_until_s: float) -> float:

@@ -75,6 +75,8 @@ class Steps:
         self._planned = planned
         self._open_until = open_until
         self._last_start_s = last_start_s
+        self._open = {f.id: f.duration_s is None for f in experiment.method}
+        self._open |= {a.id: False for a in experiment.actions}
         self.undos: dict[str, Undo] = {}
         """Faults that are, or may be, in place, in the order of injection."""
         self.over = {i: asyncio.Event() for i in planned}
@@ -106,6 +108,23 @@ class Steps:
         finally:
             self._set(spec.id)
 
+    async def all_over(self) -> None:
+        """Return when every step is over; one without an end, when it has begun."""
+        for step_id, open_ended in self._open.items():
+            await (self.begun if open_ended else self.over)[step_id].wait()
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Return the steps for which `all_over` still waits."""
+        return tuple(
+            step_id
+            for step_id, open_ended in self._open.items()
+            if not (self.begun if open_ended else self.over)[step_id].is_set()
+        )
+
+    def give_up(self, step_id: str) -> None:
+        """Write down that a step did not end in time."""
+        self._fail(step_id, "it was not over by the end of the recovery")
+
     async def roll_back(self) -> None:
         """Heal whatever is still injected, again and again until all of it is confirmed.
 
@@ -125,7 +144,7 @@ class Steps:
         allowed = self._experiment.blast_radius.max_faults
         if len(self.undos) >= allowed:
             # The plan allows it only when times were unknown: here they are known.
-            self._fail(fault_id, f"{allowed} faults are active already: the blast radius is full")
+            self._fail(fault_id, f"the blast radius is full: {allowed} active already")
             return
         fault = parse_fault(timed(spec, self._planned[fault_id]))
         # Reserved before anything is awaited, so that two steps cannot both see room for one.
