@@ -32,7 +32,12 @@ class Pair:
 def measure() -> str:
     chosen = sorted(random.Random(5).sample(range(LISTENERS), CAPTURED))
     with tempfile.TemporaryDirectory() as folder:
-        run = observe(EXPERIMENT, Path(folder), [FIRST_LISTENER + k for k in chosen], during=_watch)
+        run = observe(
+            ["run", str(EXPERIMENT)],
+            Path(folder),
+            [FIRST_LISTENER + k for k in chosen],
+            during=_watch,
+        )
         rows, unpaired = _rows(run)
         unjudged = run.recorded.result["harness"]["unjudged_share"]
     head = [

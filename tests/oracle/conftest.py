@@ -43,7 +43,7 @@ def host_drop(tmp_path_factory: pytest.TempPathFactory, captured: list[int]) -> 
     """The host is cut off, everybody moves to a fresh room; looked at in the steady state."""
     folder = tmp_path_factory.mktemp("drop")
     return observed.observe(
-        DATA / "host-drop.yaml", folder, captured, during=observed.look_at_sockets
+        _run("host-drop.yaml"), folder, captured, during=observed.look_at_sockets
     )
 
 
@@ -52,7 +52,7 @@ def engine_stopped(tmp_path_factory: pytest.TempPathFactory, captured: list[int]
     """The same run, its engine stopped for STOP_S as soon as the host is cut off."""
     folder = tmp_path_factory.mktemp("stop")
     return observed.observe(
-        DATA / "host-drop.yaml", folder, captured, during=observed.stop_the_engine(STOP_S)
+        _run("host-drop.yaml"), folder, captured, during=observed.stop_the_engine(STOP_S)
     )
 
 
@@ -62,7 +62,15 @@ def struck(tmp_path_factory: pytest.TempPathFactory, rng: random.Random) -> Obse
     folder = tmp_path_factory.mktemp("struck")
     listeners = range(FIRST_LISTENER, FIRST_LISTENER + observed.listeners_in("blackhole.yaml"))
     chosen = sorted(rng.sample(listeners, CAPTURED))
-    return observed.observe(DATA / "blackhole.yaml", folder, chosen, during=observed.strike)
+    return observed.observe(_run("blackhole.yaml"), folder, chosen, during=observed.strike)
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory, rng: random.Random) -> Observed:
+    """The whole launch night, with its hot microphone, its silences and its fresh room."""
+    folder = tmp_path_factory.mktemp("night")
+    chosen = sorted(rng.sample(range(FIRST_LISTENER, FIRST_LISTENER + 200), CAPTURED))
+    return observed.observe(["replay", "launch-night"], folder, chosen, during=observed.look_on)
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +91,7 @@ def faked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Observ
             for name, (file, fakes) in plans.items()
         }  # fmt: skip
         yield {name: Observed(run.finish(), run.recorded()) for name, run in runs.items()}
+
+
+def _run(file: str) -> list[str]:
+    return ["run", str(DATA / file)]

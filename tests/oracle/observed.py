@@ -110,14 +110,16 @@ class Observed:
 During = Callable[[LiveRun, Notes], None]
 
 
-def observe(experiment: Path, folder: Path, chosen: Sequence[int], *, during: During) -> Observed:
-    """Run an experiment file under a capture of `chosen`; call `during` while it runs."""
+def observe(
+    command: Sequence[str], folder: Path, chosen: Sequence[int], *, during: During
+) -> Observed:
+    """Run a command of chaoskit under a capture of `chosen`; call `during` while it runs."""
     notes = Notes()
     with (
         Capture(folder / "lo.pcap", [address_of(k) for k in chosen]) as recording,
-        chaoskit("run", str(experiment), "--quiet", folder=folder) as run,
+        chaoskit(*command, "--quiet", folder=folder) as run,
     ):
-        run.wait_for("phase_entered", phase="gate")
+        run.wait_for("phase_entered")
         links = _links(run)
         during(run, notes)
         exit_code = run.finish()
@@ -132,7 +134,7 @@ def observe(experiment: Path, folder: Path, chosen: Sequence[int], *, during: Du
 
 def look_at_sockets(run: LiveRun, notes: Notes) -> None:
     """Note all sockets while everybody is in the room and nothing is broken."""
-    wait_until(lambda: _missing(run), within_s=10.0)
+    wait_until(lambda: _missing(run), within_s=15.0)
     ready = run.services()
     notes.sockets = Sockets(
         crowd={p.pid: sockets_of(p.pid) for p in crowd_processes(run)},
@@ -149,6 +151,10 @@ def _links(run: LiveRun) -> dict[str, tuple[str, int]]:
     url = f"http://{proxy.get('host', '127.0.0.1')}:{proxy['port']}/proxies"
     with urllib.request.urlopen(url, timeout=5) as answer:
         return {name: _address(link["listen"]) for name, link in json.load(answer).items()}
+
+
+def look_on(run: LiveRun, notes: Notes) -> None:
+    """Do nothing to a run."""
 
 
 def stop_the_engine(for_s: float) -> During:

@@ -157,7 +157,9 @@ class Recorded:
         bands = {g["name"]: g["speaker"] for g in self.plan["crowd"]["groups"]}
         bits = np.zeros(self.slots, dtype=np.uint8)
         for segment in self.plan["programme"]:
-            first, end = (self.slot_from(segment[edge] + delay_s) for edge in ("from_s", "until_s"))
+            first, end = (
+                self.slot_from(float(segment[edge]) + delay_s) for edge in ("from_s", "until_s")
+            )
             for speaker in segment["speakers"]:
                 if bands[speaker] is not None:
                     bits[first:end] |= 1 << bands[speaker]

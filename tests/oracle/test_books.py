@@ -5,10 +5,12 @@ import pytest
 from tests.oracle.observed import Observed
 from tests.oracle.recorded import BOOKS, Recorded, sort_codes
 
-pytestmark = [pytest.mark.oracle, pytest.mark.needs("capture"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.oracle, pytest.mark.needs("capture"), pytest.mark.timeout(300)]
 
 
-@pytest.fixture(params=["host_drop", "engine_stopped", "struck"])
+@pytest.fixture(
+    params=["host_drop", "engine_stopped", "struck", pytest.param("night", marks=pytest.mark.full)]
+)
 def recorded(request: pytest.FixtureRequest) -> Recorded:
     observed: Observed = request.getfixturevalue(request.param)
     return observed.recorded

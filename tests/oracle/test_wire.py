@@ -7,7 +7,7 @@ from tests.oracle.capture import address_of
 from tests.oracle.observed import FIRST_LISTENER, Observed, Sockets
 from tests.oracle.recorded import INTERRUPTION_SLOTS, UNJUDGED, Gap
 
-pytestmark = [pytest.mark.oracle, pytest.mark.needs("capture"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.oracle, pytest.mark.needs("capture"), pytest.mark.timeout(300)]
 
 WITHIN_SLOTS = 2
 """±40 ms."""
@@ -15,7 +15,7 @@ SHARE = 0.02
 ATTEMPT_S = 0.5
 
 
-@pytest.fixture(params=["host_drop", "struck"])
+@pytest.fixture(params=["host_drop", "struck", pytest.param("night", marks=pytest.mark.full)])
 def run(request: pytest.FixtureRequest) -> Observed:
     observed: Observed = request.getfixturevalue(request.param)
     return observed
