@@ -26,7 +26,10 @@ async def add(
     share: float | None,
     ttl_s: float,
 ) -> None:
-    """Add one toxic per stream to every link. Raises AdapterError."""
+    """Add one toxic per stream to every link. Raises AdapterError.
+
+    With a `share`, the same clients are hit in both directions, on all links and after reconnects.
+    """
     proxy = tools.need_proxy()
     for link in links:
         for stream in streams:
@@ -36,6 +39,7 @@ async def add(
                 stream=stream,
                 toxicity=1.0 if share is None else share,
                 attributes=attributes,
+                cohort="" if share is None else fault_id,
             )
             await proxy.add_toxic(link.name, toxic, ttl_s=ttl_s)
 
