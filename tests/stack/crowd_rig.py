@@ -146,6 +146,10 @@ class CrowdStack:
         body = {"name": kind, "type": kind, "stream": "downstream", "attributes": attributes}
         self.proxy("POST", f"/proxies/{link}/toxics", body)
 
+    def remove_toxic(self, link: str, name: str) -> None:
+        """Take a toxic away."""
+        self.proxy("DELETE", f"/proxies/{link}/toxics/{name}")
+
     def proxy(self, method: str, path: str, body: object = None) -> Any:
         """Ask the proxy's control API."""
         return _http(method, self._proxy + path, body)

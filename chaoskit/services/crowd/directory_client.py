@@ -1,7 +1,6 @@
 """One participant's side of the directory: bounded requests from its own address."""
 
 import contextlib
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
@@ -112,7 +111,7 @@ class DirectoryClient:
                     raise await self._refusal(answer)
                 async for line in answer.content:
                     if line.strip():
-                        yield parse_message(EventState, line)
+                        yield _parse(EventState, line, answer.status)
         except (ClientError, OSError) as error:
             raise HopFailed(self._hop, why_failed(error)) from error
         raise HopFailed(self._hop, "eof")
@@ -136,15 +135,24 @@ class DirectoryClient:
                 if answer.status not in (200, also):
                     raise await self._refusal(answer)
                 text = await answer.read()
+                status = answer.status
         except (ClientError, OSError) as error:
             raise HopFailed(self._hop, why_failed(error)) from error
         self._on_round_trip(self._hop.link, (time.monotonic() - sent_s) * 1e3)
-        return parse_message(kind, text)
+        return _parse(kind, text, status)
 
     async def _refusal(self, answer: ClientResponse) -> Refused:
         text = await answer.read()
         try:
             why = parse_message(ErrorReply, text).error.code
-        except (ValueError, json.JSONDecodeError):
+        except ValueError:
             why = answer.reason or "?"
         return Refused("directory", answer.status, why)
+
+
+def _parse(kind: type[M], text: bytes, status: int) -> M:
+    """Parse an answer. Raises Refused: what cannot be read leads nowhere."""
+    try:
+        return parse_message(kind, text)
+    except ValueError as error:
+        raise Refused("directory", status, "malformed answer") from error

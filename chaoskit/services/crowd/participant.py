@@ -35,6 +35,7 @@ from chaoskit.wire.crowd import GroupPlan, ParticipantPlan
 
 log = logging.getLogger(__name__)
 
+_BUTTON_S = 2.0
 _MEDIA_CHECKS = 5  # looks at the media clock within one media timeout
 
 
@@ -91,8 +92,9 @@ class Participant:
         self._muted = muted
         if self._place is not None and self._place.mic is not None:
             # A connection that is going down at this moment is noticed elsewhere.
-            with contextlib.suppress(RoomError, RoomUnavailable):
-                await self._place.client.configure(muted=muted)
+            with contextlib.suppress(RoomError, RoomUnavailable, TimeoutError):
+                async with asyncio.timeout(_BUTTON_S):
+                    await self._place.client.configure(muted=muted)
 
     def set_mic(self, mic: Mic, until_slot: int) -> None:
         """Override the script of its microphone up to `until_slot`."""
@@ -107,13 +109,13 @@ class Participant:
         if self._goodbye == "end":
             return
         self._directory = self._make_directory_client()
-        duties = [asyncio.create_task(duty) for duty in self._duties(self._directory)]
         try:
-            await self._come_and_go()
+            async with asyncio.TaskGroup() as group:
+                duties = [group.create_task(duty) for duty in self._duties(self._directory)]
+                await self._come_and_go()
+                for task in duties:
+                    task.cancel()
         finally:
-            for task in duties:
-                task.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
             if self._place is not None:
                 await self._place.abandon()
             await asyncio.gather(*self._closing, return_exceptions=True)
@@ -282,6 +284,9 @@ class Participant:
         """Get the right to speak, without which a speaker stays outside. Raises Refused."""
         reason = ""
         if not granted:
+            if self.plan.candidate:
+                # A host's client takes the lease before it asks for the stage that comes with it.
+                await directory.beat(self._group.join_timeout_s)
             reply = await directory.ask_stage()
             granted, reason = reply.granted, reply.reason
         self._where.learn_stage(granted)

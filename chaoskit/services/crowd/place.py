@@ -113,6 +113,8 @@ async def enter(
             raise HopFailed(signal, why_lost(error.reason)) from error
         except RoomError as error:
             raise Refused("room", error.code, error.text) from error
+        except ValueError as error:
+            raise Refused("room", 0, "malformed answer") from error
         undo.push_async_callback(client.close)
         around.write(SignalUp(t=time.monotonic(), p=ear.k, node=to.node))
 
@@ -144,6 +146,8 @@ async def enter(
             raise HopFailed(signal, why_lost(error.reason)) from error
         except RoomError as error:
             raise Refused("room", error.code, error.text) from error
+        except ValueError as error:
+            raise Refused("room", 0, "malformed answer") from error
         joined_s = time.monotonic()
 
         on_hop(media_hop)

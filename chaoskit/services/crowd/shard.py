@@ -29,6 +29,8 @@ GOODBYES_S = 1.0
 SENTINEL_GRACE_SLOTS = 50
 """From so long after the shard's start on, the sentinel must be heard."""
 PROGRESS_S = 0.5
+LATE_S = 0.25
+"""A loop of joins and signalling that is later than this is worth a line in the log."""
 _LOOKS = 25
 _SHORT_S = 0.02
 
@@ -123,7 +125,10 @@ class Shard:
         end_s = self._plan.origin_s + self._plan.end_s
         while (left_s := end_s - time.monotonic()) > 0:
             self._check_parts()
+            awake_s = time.monotonic() + min(left_s, PROGRESS_S)
             await asyncio.sleep(min(left_s, PROGRESS_S))
+            if (late_s := time.monotonic() - awake_s) > LATE_S:
+                log.warning("clients were late: %.0f ms", late_s * 1e3)
 
     async def finish(self) -> None:
         """Let everybody leave, judge what was heard, write the last fact. Once."""
