@@ -152,8 +152,10 @@ def recover(
     rows, columns = heard.shape
     until = columns if impact_until is None else min(impact_until, columns)
     long = in_long_gap(missed)
-    hit = long[:, impact_from:until]
-    impact = np.where(hit.any(axis=1), hit.argmax(axis=1) + impact_from, UNAFFECTED)
+    impact = np.full(rows, UNAFFECTED, dtype=np.intp)
+    if impact_from < until:
+        hit = long[:, impact_from:until]
+        impact = np.where(hit.any(axis=1), hit.argmax(axis=1) + impact_from, UNAFFECTED)
     recovered = np.full(rows, NEVER, dtype=np.intp)
     if columns < span:
         return Recovery(impact.astype(np.intp), recovered)
@@ -220,6 +222,5 @@ def add_up(slots: Heard, due: Mask) -> Books:
         unjudged=total(slots.unjudged),
     )
     remainder = books.due - books.heard - books.silent - books.howl - books.unjudged
-    if remainder.any():
-        raise AssertionError(f"books do not balance: remainder {remainder[remainder != 0][:5]}")
+    assert not remainder.any(), f"books do not balance: remainder {remainder}"
     return books

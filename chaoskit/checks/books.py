@@ -33,6 +33,5 @@ def keep_books(history: History, participants: Sequence[int] | None = None) -> L
     books = add_up(slots, due)
     causes = silent_by_cause(history, who, slots.silent)
     split = sum(causes.values(), np.zeros(len(who), dtype=np.int64))
-    if not np.array_equal(split, books.silent):
-        raise AssertionError("causes of silence do not add up to the silent frames")
+    assert np.array_equal(split, books.silent), "causes of silence do not add up"
     return Ledger(participants=who, due=due, slots=slots, books=books, causes=causes)

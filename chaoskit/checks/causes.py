@@ -4,7 +4,7 @@ The first that holds, in this order:
 
 1. `microphone_closed`: no planned speaker's microphone was on its beacon (script, or a fault
 `mute`,
-   `wrong_source` on it). Nobody could have heard anything.
+   `wrong_source` on it), up to 40 ms either way. Nobody could have heard anything.
 2. Before the participant was first in a room: `no_room` or `rejected` from the first such answer
 on,
    else `waiting`.
@@ -81,7 +81,9 @@ def causes_of(history: History, participants: Sequence[int]) -> Causes:
         track = history.tracks[k]
         _outside(history, track, out[i])
         for stay in track.stays:
-            part = slice(history.slot(stay.from_s), history.slot(stay.until_s))
+            # What is sent when it comes in plays an ear delay later: it is not there yet.
+            heard_s = min(stay.from_s + history.ear_delay_s, stay.until_s)
+            part = slice(history.slot(heard_s), history.slot(stay.until_s))
             out[i, part] = room.causes_in(track.group, stay, part)
         out[i, room.mics_closed] = _INDEX[Cause.MICROPHONE_CLOSED]
     return out
@@ -90,14 +92,15 @@ def causes_of(history: History, participants: Sequence[int]) -> Causes:
 def _outside(history: History, track: Track, row: Causes) -> None:
     """Fill `row` with the causes of not being in a room; stays are written over it afterwards."""
     first_s = track.first_joined_s
-    until = history.slots if first_s is None else history.slot(first_s)
+    until = history.slots if first_s is None else history.slot(first_s + history.ear_delay_s)
     row[:until] = _INDEX[Cause.WAITING]
     for stay in track.stays:
         following = track.joined_after(max(stay.until_s, stay.from_s))
         end_s = history.end_s if following is None else following.from_s
-        part = slice(history.slot(stay.until_s), history.slot(end_s))
+        heard_s = end_s if following is None else end_s + history.ear_delay_s
+        part = slice(history.slot(stay.until_s), history.slot(heard_s))
         row[part] = _INDEX[_cause_of_leaving(history, track, stay, end_s)]
-    joins = [history.slot(s.from_s) for s in track.stays]
+    joins = [history.slot(s.from_s + history.ear_delay_s) for s in track.stays]
     for at_s, fact in track.of(Rejected):
         at = history.slot(at_s)
         until = next((j for j in joins if j >= at), history.slots)
@@ -148,7 +151,7 @@ class _Room:
         on_air = np.zeros(history.slots, dtype=np.bool_)
         for voice in self._voices:
             on_air |= voice.planned & voice.open_mic
-        self.mics_closed: Mask = planned & ~on_air
+        self.mics_closed: Mask = planned & _widened(planned & ~on_air)
 
     def causes_in(self, group: Group, stay: Stay, part: slice) -> Causes:
         """Return the causes in the slots of a stay."""
@@ -198,8 +201,8 @@ class _Voice:
         self.link_broken: Mask = np.zeros(slots, dtype=np.bool_)
         for k in group.members():
             for stay in history.tracks[k].stays:
-                part = slice(history.slot(stay.from_s), history.slot(stay.until_s))
-                self.generation[part] = stay.generation
+                ears = stay.from_s + delay_s, stay.until_s + delay_s
+                self.generation[slice(*map(history.slot, ears))] = stay.generation
         nodes: set[str | None] = {r.node for r in history.rooms if r.node} or {None}
         for fault in history.faults.values():
             active = _active(history, fault)
@@ -207,6 +210,15 @@ class _Voice:
                 self.link_broken |= active
             if _closes_mic(fault, group):
                 self.open_mic &= ~active
+
+
+def _widened(mask: Mask) -> Mask:
+    """Return `mask` grown by two slots either way: the ear delay is nominal, not exact."""
+    wide = mask.copy()
+    for shift in (1, 2):
+        wide[shift:] |= mask[:-shift]
+        wide[:-shift] |= mask[shift:]
+    return wide
 
 
 def _closes_mic(fault: FaultTimes, group: Group) -> bool:

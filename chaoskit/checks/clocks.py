@@ -13,6 +13,7 @@ from enum import StrEnum
 from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chaoskit.audio.gaps import JUDGED_SHARE, recover
 from chaoskit.checks.history import History
@@ -151,8 +152,11 @@ def clocks(history: History, episode: Episode, participants: Sequence[int]) -> t
 
 
 def _by_ear(history: History, episode: Episode, participants: Sequence[int]) -> dict[int, Clock]:
-    """Clock those who are owed audio after the effect; all of `participants` have the same plan."""
-    columns = np.flatnonzero(history.planned_for(participants[:1])[0])
+    """Clock those who are owed audio after the effect; all of `participants` have the same plan.
+
+    Columns are the slots in which somebody else was planned and the script had a microphone open.
+    """
+    columns = np.flatnonzero(history.audible_for(participants[:1])[0])
     if not columns.size:
         return {}
     owed = history.owed(participants)
@@ -162,13 +166,16 @@ def _by_ear(history: History, episode: Episode, participants: Sequence[int]) -> 
     until_s = min(episode.until_s, episode.heal_s + AFTERMATH_S)
     first, last = np.searchsorted(columns, [from_slot, history.slot(until_s)])
     recovery = recover(heard, missed, impact_from=int(first), impact_until=int(last))
-    due_after = owed[:, from_slot:].sum(axis=1)
-    unjudged = slots.unjudged[:, from_slot:].sum(axis=1)
+    later = columns[first:]
+    due_after = owed[:, later].sum(axis=1)
+    unjudged = slots.unjudged[:, later].sum(axis=1)
     found: dict[int, Clock] = {}
     for i, k in enumerate(participants):
         if not due_after[i]:
             continue
         impact, recovered = int(recovery.impact[i]), int(recovery.recovered[i])
+        if impact < 0 and _missed_nothing(history, history.tracks[k], episode, later):
+            continue
         found[k] = _clock(
             history.tracks[k],
             episode,
@@ -177,6 +184,19 @@ def _by_ear(history: History, episode: Episode, participants: Sequence[int]) -> 
             steady_s=float(columns[recovered]) * SLOT_S if recovered >= 0 else None,
         )
     return found
+
+
+def _missed_nothing(
+    history: History, track: Track, episode: Episode, audible: NDArray[np.intp]
+) -> bool:
+    """Return whether it lost its room while there was nothing to hear, so that ears cannot tell."""
+    stay = track.stay_at(episode.effect_s)
+    if stay is None or stay.until_s >= min(episode.until_s, history.end_s) or stay.end == "end":
+        return False
+    again = track.joined_after(stay.until_s)
+    out = history.slot(stay.until_s), history.slot(again.from_s if again else history.end_s)
+    first, last = np.searchsorted(audible, out)
+    return bool(first == last)
 
 
 def _by_room(track: Track, episode: Episode, end_s: float) -> Clock:

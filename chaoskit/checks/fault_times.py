@@ -90,13 +90,9 @@ def fault_times(experiment: Experiment, events: Sequence[Event]) -> dict[str, Fa
                 now = replace(now, active=now.active or e.active)
             case FaultEffect():
                 if now.effect is None or e.effect.share >= now.effect.share:
-                    first = e.effect.first_s
-                    if first is None and now.effect is not None:
-                        first = now.effect.first_s
-                    now = replace(now, effect=replace(e.effect, first_s=first))
-            case FaultHealed():
-                if now.healed_s is None or (e.confirmed and not now.confirmed):
-                    now = replace(now, healed_s=e.at_s, confirmed=e.confirmed)
+                    now = replace(now, effect=e.effect)
+            case FaultHealed() if not now.confirmed:
+                now = replace(now, healed_s=e.at_s, confirmed=e.confirmed)
             case FaultFailed():
                 now = replace(now, error=e.error)
         found[e.fault_id] = now

@@ -23,7 +23,7 @@ from chaoskit.checks.intake import Intake, ShardLife
 from chaoskit.checks.rooms import RoomOpened, rooms_opened
 from chaoskit.checks.tracks import Span, Track, follow
 from chaoskit.model import SLOT_S, Event, Experiment, Group, Mic, Phase, PhaseEntered, RunEnded
-from chaoskit.wire.facts import Fact, HeardSymbols, MicChanged, Net, RoundTrip, SentSymbol
+from chaoskit.wire.facts import Fact, HeardSymbols, MicChanged, SentSymbol
 
 E = TypeVar("E", bound=Event)
 
@@ -68,8 +68,6 @@ class History:
     events: tuple[Event, ...]
     heard_symbols: tuple[HeardSymbols, ...] = ()
     sent_symbols: tuple[SentSymbol, ...] = ()
-    nets: tuple[Net, ...] = ()
-    round_trips: tuple[RoundTrip, ...] = ()
     complete: bool = True
     scope: Span | None = None
     _rows: Mapping[int, int] = field(default_factory=dict)
@@ -123,8 +121,6 @@ class History:
             events=all_events,
             heard_symbols=tuple(intake.heard),
             sent_symbols=tuple(intake.sent),
-            nets=tuple(intake.nets),
-            round_trips=tuple(intake.round_trips),
             complete=until_s is None,
             _rows={k: row for row, k in enumerate(participants)},
         )
@@ -274,6 +270,21 @@ class History:
             dtype=np.uint8,
         )
         return np.asarray(self.planned & ~own[:, None], dtype=np.uint8)
+
+    def audible_for(self, participants: Sequence[int]) -> Codes:
+        """Return `planned_for` without voices whose microphone the script itself does not open.
+
+        What the script keeps silent nobody misses: it is the same whatever breaks.
+        """
+        open_bits = np.zeros(self.slots, dtype=np.uint8)
+        for group in self.speakers:
+            bit = voice_bit(group.speaker or 0)
+            cues = [c for c in self.experiment.script if c.group == group.name]
+            opened = np.full(self.slots, not cues, dtype=np.bool_)
+            for cue in sorted(cues, key=lambda c: c.at_s):
+                opened[self.slot(cue.at_s + self.ear_delay_s) :] = cue.mic is Mic.BEACON
+            open_bits[opened] |= bit
+        return np.asarray(self.planned_for(participants) & open_bits, dtype=np.uint8)
 
     def arrival_s(self, participant: int) -> float:
         """Return the planned arrival: a group's arrivals are spread evenly over its span."""

@@ -44,8 +44,6 @@ class Intake:
     own: dict[int, list[tuple[float, Fact]]] = field(default_factory=lambda: defaultdict(list))
     heard: list[HeardSymbols] = field(default_factory=list)
     sent: list[SentSymbol] = field(default_factory=list)
-    nets: list[Net] = field(default_factory=list)
-    round_trips: list[RoundTrip] = field(default_factory=list)
 
     @classmethod
     def of(cls, facts: Iterable[Fact], origin_s: float) -> "Intake":
@@ -67,11 +65,7 @@ class Intake:
                 out.heard.append(fact)
             elif isinstance(fact, SentSymbol):
                 out.sent.append(fact)
-            elif isinstance(fact, Net):
-                out.nets.append(fact)
-            elif isinstance(fact, RoundTrip):
-                out.round_trips.append(fact)
-            else:
+            elif not isinstance(fact, Net | RoundTrip):
                 participant = getattr(fact, "p", None)
                 if isinstance(participant, int):
                     out.own[participant].append((fact.t - origin_s, fact))

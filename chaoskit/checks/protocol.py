@@ -3,7 +3,6 @@
 To add a kind: one file with a class that satisfies `Check`, one line in `registry`.
 """
 
-from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, get_args, get_origin
@@ -91,11 +90,6 @@ def need_one(params: object, names: tuple[str, ...], kind: str) -> None:
     """Raise ParamError unless at least one of the bounds `names` is given."""
     if all(getattr(params, name) is None for name in names):
         raise ParamError(f"check {kind} needs a bound: one of {', '.join(names)}")
-
-
-def spec_params(values: Mapping[str, float | str | None]) -> dict[str, float | str]:
-    """Return `values` without those that are None, fit for CheckSpec.params."""
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _typed(kind: str, name: str, value: Any, hint: Any) -> Any:

@@ -20,9 +20,9 @@ _ROUND = 3
 
 
 def summarise(history: History, results: Sequence[CheckResult] | None = None) -> dict[str, Json]:
-    """Return verdict, valid, invalid_because, checks, listeners, recovery, fresh_room, faults,
-    harness.
+    """Return the judge's keys of result.json.
 
+    verdict, valid, invalid_because, checks, listeners, recovery, fresh_room, faults, harness.
     results: of the hypothesis' checks, judged here when not given. Times are seconds of run time;
     None stands for never and for what was not seen.
     """

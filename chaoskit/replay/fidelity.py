@@ -27,7 +27,8 @@ class FidelityRow:
 
     `range`: of what was compared, in `unit` (`s` = incident seconds after the scheduled start or,
     for a duration, of the incident); None when the row only had to happen. `clock`: `inc` or `run`,
-    which the number of `replayed` is in. `reason`: why it is not within.
+    which the number of `replayed` is in. `at_s`: incident time at which it happened. `reason`: why
+    it is not within.
     """
 
     event: str
@@ -44,6 +45,7 @@ class FidelityRow:
     clock: str
     within: bool | None
     how: str
+    at_s: float | None = None
     reason: str = ""
     evidence: tuple[str, ...] = ()
 
@@ -64,6 +66,7 @@ class FidelityRow:
             "clock": self.clock,
             "within": self.within,
             "how": self.how,
+            "at_s": None if self.at_s is None else round(self.at_s, 3),
             "reason": self.reason,
             "evidence": list(self.evidence),
         }
@@ -147,6 +150,7 @@ def _row(
         unit=unit,
         clock="inc" if unit == "s" else "",
         within=not reasons,
+        at_s=None if measured.at_s is None else replay.pace.to_incident(measured.at_s),
         reason="; ".join(reasons),
         evidence=measured.evidence,
     )
@@ -201,9 +205,16 @@ def _replayed_text(row: Row, measured: Measured, value: float | None, unit: str)
     if row.compare is Compare.AT and value is not None:
         return f"{incident_label(value)} inc, {measured.text}"
     if row.compare is Compare.FIGURE and value is not None:
-        shown = duration_text(value) + " inc" if unit == "s" else f"{value:,.0f} {unit}"
-        return f"{shown.replace(',', ' ')}, {measured.text}"
+        return f"{_amount_text(value, unit)}, {measured.text}"
     return measured.text
+
+
+def _amount_text(value: float, unit: str) -> str:
+    if unit == "s":
+        return duration_text(value) + " inc"
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f} {unit}".replace(",", " ")
 
 
 def recorded_text(event: RecordEvent, compare: Compare) -> str:
@@ -222,9 +233,7 @@ def figure_text(figure: Figure) -> str:
     """Return a figure in words: the source's own where it has some."""
     if figure.text:
         return figure.text
-    if figure.unit == "s":
-        return duration_text(figure.value)
-    return f"{figure.value:,.0f} {figure.unit}".replace(",", " ")
+    return _amount_text(figure.value, figure.unit)
 
 
 def duration_text(seconds: float) -> str:

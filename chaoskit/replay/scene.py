@@ -82,7 +82,7 @@ class Scene:
             return self._cues[name]
         raise ValueError(f"no such moment: {name}")
 
-    def span(self, params: Params, *, default_from: Json = 0) -> Span:
+    def span(self, params: Params) -> Span:
         """Return the span from `after` to `until` (default: the run's end)."""
         after = params.get("after")
         from_s = 0.0 if after is None else self.moment(after)

@@ -188,3 +188,35 @@ def test_the_age_survives_a_microphone_that_started_anew() -> None:
     )
     found = judge(run, check("audio_age", {"max_at_most_s": 5.0}, during="run"))
     assert found.observed == near(0.3)
+
+
+def test_symbols_outside_the_window_or_of_unknown_senders_have_no_age() -> None:
+    run = HandMade(listeners=1)
+    run.fact(SentSymbol(t=ORIGIN_S + 2.0, p=HOST, band=0, index=100))
+    for slot, band, index in ((105, 0, 100), (1105, 0, 100), (2000, 1, 5), (2000, 0, 30000)):
+        run.fact(
+            HeardSymbols(
+                t=ORIGIN_S, s=slot, p=[FIRST], band=[band], index=[index], arrival_ms=[0.0]
+            )
+        )
+    run.fact(SentSymbol(t=ORIGIN_S + 2.0, p=HOST, band=0, index=32768 + 100))
+    part = run.history().within(1.0, 5.0)
+    found = judge_all([check("audio_age", {"max_at_most_s": 5.0}, during="run")], part)[0]
+    assert (found.observed, found.n) == (near(0.1), 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"), [("dead_air", {"at_most_s": 1.0}), ("heard_ratio", {"at_least": 0.9})]
+)
+def test_what_cannot_be_measured_is_inconclusive(kind: str, params: dict[str, float]) -> None:
+    unjudged = HandMade()
+    unjudged.hear(unjudged.listeners, 5.0, 6.0, 128)
+    found = judge(unjudged, check(kind, params, during="run"))
+    assert (found.verdict, found.observed) == (Verdict.INCONCLUSIVE, None)
+    assert "not judged in time" in found.note
+    unplanned = HandMade(programme=[Segment(from_s=1.0, until_s=1.0, speakers=("host",))])
+    found = judge(unplanned, check(kind, params, during="run"))
+    assert (found.verdict, found.note) == (
+        Verdict.INCONCLUSIVE,
+        "nothing was due in the window",
+    )

@@ -102,3 +102,23 @@ def test_the_population_may_be_any_group_or_everyone() -> None:
     assert judge(run, everyone).n == 23
     run.lose([HOST], 30.0, link="host.signal.room-a", why="reset")
     assert judge(run, spec).observed == 0.5
+
+
+def test_join_success_before_anybody_is_planned_to_arrive_is_inconclusive() -> None:
+    run = HandMade(listeners=2)
+    groups = tuple(replace(g, arrive_from_s=20.0) for g in run.experiment.crowd.groups)
+    run.experiment = replace(run.experiment, crowd=replace(run.experiment.crowd, groups=groups))
+    part = run.history().within(1.0, 10.0)
+    found = judge_all([check("join_success", {"at_least": 1.0})], part)[0]
+    assert (found.verdict, found.note) == (
+        Verdict.INCONCLUSIVE,
+        "nobody was planned to have arrived",
+    )
+
+
+def test_join_success_of_two_windows_is_the_worse() -> None:
+    run = HandMade(listeners=2)
+    run.lose([FIRST], 9.0, link="listeners.signal.room-a", why="reset")
+    run.join([FIRST], 20.0, why="lost")
+    found = judge(run, check("join_success", {"at_least": 0.9}, during="steady"))
+    assert (found.verdict, found.observed) == (Verdict.DEVIATED, 0.5)

@@ -8,7 +8,7 @@ import pytest
 
 from chaoskit.checks.history import History
 from chaoskit.checks.judging import is_for_gate, judge_all, judge_gate, verdict_of
-from chaoskit.checks.population import statistic
+from chaoskit.checks.population import judge_bounds, judge_share, seconds_text, statistic
 from chaoskit.checks.protocol import Check, ParamError
 from chaoskit.checks.registry import KINDS, check_class
 from chaoskit.model import CheckResult, Verdict
@@ -138,3 +138,12 @@ def test_quantiles_are_values_that_somebody_had() -> None:
     assert statistic([1.0, float("inf")], "p50").value == float("inf")
     with pytest.raises(ValueError, match="nobody"):
         statistic([], "max")
+
+
+def test_shares_and_times_of_nobody_are_inconclusive() -> None:
+    spec = check("fresh_room", {"within_s": 1.0}, of="x")
+    found = judge_share(spec, 0, 0, 0.5)
+    assert (found.verdict, found.note) == (Verdict.INCONCLUSIVE, "nobody in the population")
+    found = judge_bounds(spec, [], {"max": 1.0}, unit="s")
+    assert (found.verdict, found.threshold) == (Verdict.INCONCLUSIVE, "max ≤ 1 s")
+    assert seconds_text(float("inf")) == "never"

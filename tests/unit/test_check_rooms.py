@@ -1,5 +1,7 @@
 """Checks fresh_room, retention, first_word and no_ghosts: both ways, and who counts."""
 
+from dataclasses import replace
+
 import pytest
 
 from chaoskit.checks.judging import judge_all
@@ -140,6 +142,14 @@ def test_a_blip_shorter_than_100_ms_is_no_word() -> None:
     assert judge(run, WORD).observed is None
 
 
+def test_a_word_for_nobody_is_inconclusive() -> None:
+    run = talking(20, 25.0)
+    crowd = run.experiment.crowd
+    empty = tuple(replace(g, count=0) if g.name == "listeners" else g for g in crowd.groups)
+    run.experiment = replace(run.experiment, crowd=replace(crowd, groups=empty))
+    assert judge(run, WORD).note == "nobody in the population"
+
+
 def test_a_word_of_somebody_without_a_voice_is_inconclusive() -> None:
     spec = check("first_word", {"speaker": "listeners", "within_s": 20.0})
     assert judge(talking(20, 25.0), spec).verdict is Verdict.INCONCLUSIVE
@@ -196,3 +206,17 @@ def test_listed_in_the_old_room_while_in_the_new_one_is_a_ghost() -> None:
     run = haunted(34.0)
     run.join([FIRST], 45.0, generation=2, why="moved")
     assert judge(run, GHOSTS).verdict is Verdict.DEVIATED
+
+
+def test_ghosts_of_a_fault_that_was_never_healed_are_inconclusive() -> None:
+    run = HandMade(faults=[drop()])
+    run.inject("drop-host", 20.0, None)
+    found = judge(run, GHOSTS)
+    assert (found.verdict, found.note) == (Verdict.INCONCLUSIVE, "drop-host has no heal")
+
+
+def test_retention_needs_a_fault_that_happened_and_somebody_in_the_first_room() -> None:
+    never = judge(HandMade(faults=[drop()]), check("retention", {"at_least": 1}, of="drop-host"))
+    assert (never.verdict, never.note) == (Verdict.INCONCLUSIVE, "drop-host was never injected")
+    nobody = judge(HandMade(quiet=True), check("retention", {"at_least": 1}))
+    assert nobody.verdict is Verdict.INCONCLUSIVE

@@ -102,6 +102,14 @@ def test_the_fresh_room_row_counts_from_its_opening() -> None:
     assert summarise(HandMade().history())["fresh_room"] is None
 
 
+def test_a_fault_that_was_never_healed_has_no_clock_from_healing() -> None:
+    run = HandMade(listeners=2, faults=[drop()])
+    run.inject("drop-host", 20.0, None)
+    found = summarise(run.history(), results=())
+    assert {r["from"] for r in found["recovery"]} == {"effect"}
+    assert (found["verdict"], found["faults"][0]["healed"]) == ("inconclusive", False)
+
+
 def test_faults_show_proof_and_healing() -> None:
     (row,) = summarise(night().history())["faults"]
     assert row == {

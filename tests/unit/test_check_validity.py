@@ -1,9 +1,11 @@
 """Valid before verdict: what makes a run inconclusive, and what does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from chaoskit.checks.validity import judge_validity
-from chaoskit.model import FaultFailed, ServiceExited
+from chaoskit.model import ActionDone, ActionSpec, At, FaultFailed, ServiceExited
 from chaoskit.wire.facts import Ear
 from tests.unit.histories import ORIGIN_S, HandMade, drop
 
@@ -106,3 +108,18 @@ def test_the_best_proof_counts_and_keeps_the_first_stamp() -> None:
     assert effect is not None
     assert (effect.affected, effect.first_s) == (3, 20.0)
     assert judge_validity(history).valid
+
+
+def test_a_run_without_a_sentinel_is_invalid() -> None:
+    history = replace(HandMade().history(), shards=(), sentinels={})
+    assert "no sentinel watched the harness" in judge_validity(history).reasons
+
+
+def test_an_operators_act_that_was_not_carried_out_is_invalid() -> None:
+    act = ActionSpec(id="fresh-room", kind="fresh_room", trigger=At(at_s=5.0))
+    run = HandMade(actions=(act,))
+    assert reasons(run) == ["the operator's act fresh-room was not carried out"]
+    run.events.append(
+        ActionDone(at_s=5.1, action_id="fresh-room", kind="fresh_room", result={"room": 2})
+    )
+    assert reasons(run) == []

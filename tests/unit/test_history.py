@@ -1,5 +1,7 @@
 """History, books, causes of silence and recovery clocks, on hand-made runs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +10,12 @@ from hypothesis import strategies as st
 from chaoskit.audio.listening import ABSENT, UNJUDGED
 from chaoskit.checks.books import Ledger, keep_books
 from chaoskit.checks.clocks import Cohort, clocks, cohorts, episode_of, episodes
+from chaoskit.checks.history import History
 from chaoskit.model import (
     ActionDone,
+    FaultEffect,
+    FaultFailed,
+    FaultHealed,
     FaultSpec,
     Mic,
     MicCue,
@@ -21,7 +27,7 @@ from chaoskit.model import (
     TargetKind,
     When,
 )
-from chaoskit.wire.facts import Attempt, Found, MicChanged, Rejected
+from chaoskit.wire.facts import Attempt, Found, Mark, MicChanged, Rejected, RoundTrip
 from tests.unit.histories import FIRST, GUEST, HEARS_HOST, HOST, ORIGIN_S, HandMade, drop
 
 pytestmark = pytest.mark.unit
@@ -204,7 +210,7 @@ def test_a_closed_microphone_comes_before_every_other_cause() -> None:
     run = HandMade(listeners=1, script=script, faults=[drop()])
     run.inject("drop-host", 20.0, 30.0)
     run.hear([ONE], 20.0, 30.0, 0)
-    assert causes(keep_books(run.history())) == {"link": 8.0, "microphone_closed": 2.0}
+    assert causes(keep_books(run.history())) == {"link": 7.92, "microphone_closed": 2.08}
 
 
 def test_what_the_microphone_really_did_beats_the_script() -> None:
@@ -312,6 +318,8 @@ def test_unknown_groups_and_faults_are_named() -> None:
         history.members(["bystanders"])
     with pytest.raises(ValueError, match="no fault 'drop-hosts'"):
         history.windows("drop-hosts")
+    with pytest.raises(ValueError, match="no such group: bystanders"):
+        history.group("bystanders")
 
 
 # --- recovery clocks ---
@@ -388,6 +396,51 @@ def test_who_is_owed_nobody_elses_voice_is_clocked_by_its_room() -> None:
     assert (guest.by_ear, guest.hears_after("effect")) == (True, float("inf"))
 
 
+def test_what_the_script_keeps_silent_is_neither_missed_nor_waited_for() -> None:
+    script = [
+        MicCue(at_s=0.0, group="host", mic=Mic.BEACON),
+        MicCue(at_s=28.0, group="host", mic=Mic.SILENCE),
+        MicCue(at_s=40.0, group="host", mic=Mic.BEACON),
+    ]
+    run = HandMade(listeners=2, script=script, faults=[drop("cut", "listeners.*")])
+    run.inject("cut", 20.0, 25.0)
+    run.hear([ONE], 20.0, 25.0, 0)
+    run.hear(run.listeners, 28.0, 40.0, 0)
+    history = run.history()
+    hit, spared = clocks(history, episodes(history)[0], run.listeners)
+    # Three seconds before the silence and two after it make five steady ones.
+    assert hit.hears_after("effect") == pytest.approx(5.0)
+    assert not spared.affected
+
+
+def test_a_room_lost_while_nobody_was_to_be_heard_is_clocked_by_the_room() -> None:
+    script = [
+        MicCue(at_s=0.0, group="host", mic=Mic.BEACON),
+        MicCue(at_s=19.0, group="host", mic=Mic.SILENCE),
+        MicCue(at_s=40.0, group="host", mic=Mic.BEACON),
+    ]
+    run = HandMade(listeners=1, script=script, faults=[drop("cut", "listeners.*")])
+    run.inject("cut", 20.0, 25.0)
+    run.lose([ONE], 20.4, link="listeners.signal.room-a", why="reset")
+    run.join([ONE], 26.5, why="lost")
+    run.hear([ONE], 19.0, 40.0, 0)
+    history = run.history()
+    clock = clocks(history, episodes(history)[0], [ONE])[0]
+    assert (clock.by_ear, clock.affected, clock.hears_after("effect")) == (False, True, 6.5)
+
+
+def test_after_the_programme_is_over_the_room_is_what_counts() -> None:
+    on_air = Segment(from_s=1.0, until_s=15.0, speakers=("host",))
+    run = HandMade(listeners=2, programme=[on_air], faults=[drop("cut", "listeners.*")])
+    run.inject("cut", 20.0, 25.0)
+    run.lose([ONE], 20.4, link="listeners.signal.room-a", why="reset")
+    run.join([ONE], 27.0, why="lost")
+    history = run.history()
+    hit, spared = clocks(history, episodes(history)[0], run.listeners)
+    assert (hit.by_ear, hit.hears_after("effect"), hit.hears_after("heal")) == (False, 7.0, 2.0)
+    assert (spared.by_ear, spared.affected, spared.hears_after("heal")) == (False, False, 0.0)
+
+
 def test_faults_that_overlap_have_one_joint_clock() -> None:
     run = HandMade(listeners=1, faults=[drop("a"), drop("b"), drop("c")])
     run.inject("a", 10.0, 20.0)
@@ -430,3 +483,97 @@ def test_a_canary_is_no_member_of_the_crowd() -> None:
     history = run.history()
     assert history.participants == run.everyone
     assert history.listeners == run.listeners
+
+
+# --- odds and ends ---
+
+
+def test_a_room_lost_with_its_node_is_the_services_fault_until_it_is_back() -> None:
+    kill = FaultSpec(
+        id="kill",
+        kind="kill",
+        target=Target(kind=TargetKind.SERVICE, patterns=("room-a",)),
+        trigger=When(fact="listeners.joined", at_least=1),
+    )
+    run = HandMade(listeners=1, faults=[kill])
+    run.inject("kill", 20.0, 24.0)
+    run.lose([ONE], 20.1, link="listeners.signal.room-a", why="eof")
+    run.join([ONE], 26.0, why="lost")
+    run.hear([ONE], 20.0, 26.0, 0)
+    assert causes(keep_books(run.history())) == {"service": 6.0}
+
+
+def test_a_muted_speaker_is_a_closed_microphone() -> None:
+    mute = FaultSpec(
+        id="mute",
+        kind="mute",
+        target=Target(kind=TargetKind.PARTICIPANTS, patterns=("host",)),
+        trigger=When(fact="listeners.joined", at_least=1),
+    )
+    run = HandMade(listeners=1, faults=[mute])
+    run.inject("mute", 20.0, 24.0)
+    run.hear([ONE], 20.0, 24.0, 0)
+    assert causes(keep_books(run.history())) == {"microphone_closed": 4.0}
+
+
+def test_a_speakers_own_voice_is_nobody_it_hears() -> None:
+    run = HandMade(listeners=1)
+    run.hear([HOST], 10.0, 20.0, 0b011)
+    run.hear([HOST], 20.0, 30.0, 0b001)
+    hears = run.history().hears([HOST])[0]
+    assert np.flatnonzero(hears)[[0, -1]].tolist() == [500, 999]
+
+
+def test_a_speaker_hears_the_others_in_its_books() -> None:
+    both = Segment(from_s=1.0, until_s=60.0, speakers=("host", "guest"))
+    run = HandMade(listeners=1, programme=[both])
+    run.hear([GUEST], 1.0, 60.0, HEARS_HOST)
+    ledger = keep_books(run.history(), [GUEST, HOST])
+    assert [seconds(int(n)) for n in ledger.books.heard] == [59.0, 0.0]
+
+
+def test_only_the_first_word_of_the_directory_counts_and_a_closed_event_opens_nothing() -> None:
+    run = HandMade(listeners=1)
+    first = {"generation": 2, "room": 7, "node": "room-b", "opened_s": ORIGIN_S + 30.0}
+    run.events += [
+        Observed(at_s=29.0, probe="event", value=first | {"generation": 3, "status": "no_room"}),
+        Observed(at_s=31.0, probe="event", value=first | {"status": "open"}),
+        Observed(at_s=32.0, probe="event", value=first | {"opened_s": ORIGIN_S + 31.5}),
+    ]
+    rooms = run.history().rooms
+    assert [(r.generation, r.opened_s) for r in rooms] == [(1, 0.5), (2, 30.0)]
+
+
+def test_a_later_confirmed_heal_counts_and_strangers_faults_do_not() -> None:
+    run = HandMade(listeners=1, faults=[drop()])
+    run.inject("drop-host", 20.0, 25.0, confirmed=False)
+    run.events.append(FaultHealed(at_s=27.0, fault_id="drop-host", confirmed=True))
+    run.events.append(FaultHealed(at_s=29.0, fault_id="drop-host", confirmed=True))
+    run.events.append(FaultFailed(at_s=28.0, fault_id="fresh-room", error="503"))
+    fault = run.history().faults["drop-host"]
+    assert (fault.healed_s, fault.confirmed, fault.error) == (27.0, True, "")
+
+
+def test_a_proof_without_a_stamp_dates_from_the_injection() -> None:
+    run = HandMade(listeners=1, faults=[drop()])
+    run.inject("drop-host", 20.0, 25.0)
+    run.events = [
+        replace(e, effect=replace(e.effect, first_s=None)) if isinstance(e, FaultEffect) else e
+        for e in run.events
+    ]
+    assert run.history().faults["drop-host"].effect_s == pytest.approx(19.9)
+
+
+def test_a_run_without_an_end_ends_with_its_last_mark() -> None:
+    run = HandMade(listeners=1, end_s=10.0)
+    facts = [Mark(t=1.0, shard="s", s=400, lag_ms=0.0, unjudged=0, sentinel_missing=0)]
+    history = History.build(run.experiment, facts, [], origin_s=ORIGIN_S, ear_delay_s=0.0)
+    assert history.end_s == 8.0
+    nothing = History.build(run.experiment, [], [], origin_s=ORIGIN_S, ear_delay_s=0.0)
+    assert (nothing.end_s, set(nothing.codes[0].tolist())) == (10.0, {UNJUDGED})
+
+
+def test_counters_and_round_trips_are_no_part_of_a_track() -> None:
+    run = HandMade(listeners=1)
+    run.fact(RoundTrip(t=ORIGIN_S + 3, p=ONE, link="listeners.api.directory", ms=2.0))
+    assert not run.history().tracks[ONE].of(RoundTrip)

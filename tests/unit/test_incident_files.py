@@ -162,6 +162,16 @@ def error_of(tmp_path: Path, record: dict[str, str], map_: dict[str, str]) -> st
             r'record\.yaml:\d+:\d+: unknown key "colour"',
         ),
         ({"after: [S24]": "after: [S27]"}, {}, r"record\.yaml:\d+:\d+: S26 follows S27"),
+        (
+            {"value: 890000": "value: 890s"},
+            {},
+            r"record\.yaml:\d+:\d+: a duration is not counted in listeners",
+        ),
+        ({"value: 1h": "value: true"}, {}, r"a number or a duration is expected here"),
+        ({}, {"group: host, after: S13": "group: 3, after: S13"}, r"a name is expected here"),
+        ({}, {"at_least: 0.99}": "at_least: 0.99, p95: 1s}"}, r'unknown key "p95"'),
+        ({}, {"within: 60s}": "within: 60s, at_least: 0}"}, r"at_least 0 is heard by nobody"),
+        ({}, {"fault: drop, link: host.*": "fault: loss, link: host.media.*"}, r"replay\.yaml"),
         ({}, {"run: 11s": "run: 11"}, r'replay\.yaml:\d+:\d+: duration "11" has no unit'),
         ({}, {"fault: drop": "fault: dropp"}, r'unknown fault kind "dropp"; did you mean "drop"'),
         (

@@ -16,9 +16,11 @@ from chaoskit.replay.fidelity import (
     compare_with_record,
     duration_text,
     emergent,
+    figure_text,
     holds,
 )
 from chaoskit.replay.mapping import Compare, Row
+from chaoskit.replay.record import Figure, FigureKind
 from chaoskit.spec.incident import load_incident
 from chaoskit.wire.facts import Joined
 from tests.unit.histories import ORIGIN_S, HandMade
@@ -279,7 +281,13 @@ def test_the_books_of_the_night_balance_and_name_its_causes() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(5.0, "5.0 s"), (89.94, "89.9 s"), (280.4, "4 min 40 s"), (3540, "59 min 00 s")],
+    [
+        (5.0, "5.0 s"),
+        (89.94, "89.9 s"),
+        (280.4, "4 min 40 s"),
+        (3540, "59 min 00 s"),
+        (3725, "1 h 02 min"),
+    ],
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
@@ -288,3 +296,43 @@ def test_durations_read_well(seconds: float, text: str) -> None:
 def test_rows_are_json() -> None:
     for row in rows().values():
         assert json.loads(json.dumps(row.as_json()))["event"] == row.event
+
+
+def test_a_voice_that_comes_and_goes_is_not_heard_for_an_hour() -> None:
+    def stutter(run: HandMade) -> None:
+        guest = next(g for g in run.experiment.crowd.groups if g.name == "guest").first
+        run.leave([guest], 88.0, "lost")
+        run.join([guest], 96.0, generation=2, why="lost")
+
+    row = rows(Night(change=stutter))["the guest talks for an hour"]
+    assert (row.within, row.replayed_text.endswith("only")) == (False, True)
+
+
+def test_rows_say_at_which_incident_time_they_happened() -> None:
+    assert rows()["the guest's first word"].at_s == pytest.approx(2080.0, abs=2.0)
+    assert rows()["such an event always risked a crash"].at_s is None
+
+
+@pytest.mark.parametrize(
+    ("measure", "params", "text"),
+    [
+        ("heard_span", {"group": "listeners", "after": 0.0}, "listeners is no speaker"),
+        ("heard_span", {"group": "host", "after": "S99"}, "no such moment: S99"),
+        ("heard_span", {"group": "host", "after": "fresh-room"}, "fresh-room opened no room"),
+    ],
+)
+def test_what_cannot_be_measured_says_so(
+    measure: str, params: dict[str, object], text: str
+) -> None:
+    replay = launch_night()
+    row: Row = replace(replay.map.rows[1], measure=measure, params=params, compare=Compare.HAPPENED)
+    other = replace(replay, map=replace(replay.map, rows=(row,)))
+    (found,) = compare_with_record(other, HandMade.of(replay.experiment).history())
+    assert (found.within, found.replayed_text) == (False, text)
+
+
+def test_figures_without_words_are_written_with_their_unit() -> None:
+    plain = Figure(value=0.5, low=0.4, high=0.6, unit="share", kind=FigureKind.SHARE)
+    assert figure_text(plain) == "50.0 %"
+    assert figure_text(replace(plain, value=1200.0, unit="listeners")) == "1 200 listeners"
+    assert figure_text(replace(plain, value=3600.0, unit="s")) == "1 h 00 min inc"
