@@ -39,7 +39,9 @@ def measure() -> str:
             during=_watch,
         )
         rows, unpaired = _rows(run)
-        unjudged = run.recorded.result["harness"]["unjudged_share"]
+        result = run.recorded.result
+    unjudged = result["harness"]["unjudged_share"]
+    because = "; ".join(result["invalid_because"])
     head = [
         "blackhole", "pairs", "gap on the wire, median", "gap reported, median",
         "error of length p50, max", "error of begin max", "error of end max",
@@ -47,8 +49,8 @@ def measure() -> str:
     return (
         f"{CAPTURED} of {LISTENERS} listeners captured; a downlink blackhole on all of them.\n"
         f"Error = reported minus captured; one frame is 20 ms. Gaps that only one side has:"
-        f" {unpaired}. Frames unjudged: {unjudged:.2%}. Exit code {run.exit_code}.\n\n"
-        + table(head, rows)
+        f" {unpaired}. Frames unjudged: {unjudged:.2%}. Exit code"
+        f" {run.exit_code}{f' ({because})' if because else ''}.\n\n" + table(head, rows)
     )
 
 

@@ -1,5 +1,6 @@
 """How long the stack takes to serve, and `chaoskit --help` to answer."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -48,8 +49,8 @@ def _start_ms(number: int) -> tuple[float, float]:
         with chaoskit("run", str(STEADY), "--quiet", folder=Path(folder) / "r") as run:
             run.wait_for("phase_entered")
             wait_until(lambda: None if _ready(run.folder, "crowd-*") else "no crowd", within_s=20.0)
-            first_log = min(file.stat().st_ctime for file in (run.folder / "logs").iterdir())
-            born = min(_born_s(run.folder), first_log)
+            services = run.services()
+            born = min(_born_s(service["pid"]) for service in services.values())
             ready = _ready(run.folder, "*")
             crowd = _ready(run.folder, "crowd-*")
             stack = max(at for name, at in ready.items() if name not in crowd)
@@ -58,8 +59,11 @@ def _start_ms(number: int) -> tuple[float, float]:
     return (stack - born) * 1000, (max(crowd.values()) - entered) * 1000
 
 
-def _born_s(folder: Path) -> float:
-    return (folder / "logs").stat().st_ctime
+def _born_s(pid: int) -> float:
+    """Return the wall clock's time at which a living process was started, to 10 ms."""
+    columns = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    since_boot_s = int(columns[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + since_boot_s
 
 
 def _ready(folder: Path, pattern: str) -> dict[str, float]:

@@ -176,7 +176,7 @@ def strike(run: LiveRun, notes: Notes) -> None:
     time.sleep(2.0)
     began = time.monotonic()
     with run.stopped(run.pid_of("room-a")):
-        time.sleep(PAUSE_S - (time.monotonic() - began))
+        time.sleep(max(0.0, began + PAUSE_S - time.monotonic()))
     notes.stopped = (began, time.monotonic())
     run.wait_for("phase_entered", phase="steady_again")
     time.sleep(2.0)
