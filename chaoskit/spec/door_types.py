@@ -49,6 +49,17 @@ def _names(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _some_names(value: Any) -> Any:
+    if value in ([], ""):
+        raise ValueError("nothing is named here; at least one name is expected")
+    return _names(value)
+
+
+def _names_schema(least: int, text: str) -> WithJsonSchema:
+    listed = {"type": "array", "items": {"type": "string"}, "minItems": least}
+    return WithJsonSchema({"anyOf": [{"type": "string"}, listed], "description": text})
+
+
 def _duration_schema(text: str, pattern: str = DURATION_PATTERN) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "description": text})
 
@@ -97,13 +108,10 @@ Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer
 Names = Annotated[
     tuple[str, ...],
     BeforeValidator(_names),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}, "minItems": 1},
-            ],
-            "description": "one name or a list of them",
-        }
-    ),
+    _names_schema(0, "one name or a list of names; an empty list is none"),
+]
+SomeNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_some_names),
+    _names_schema(1, "one name or a list of them"),
 ]

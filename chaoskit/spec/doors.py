@@ -15,10 +15,10 @@ from chaoskit.spec.derive import Door, derive
 from chaoskit.spec.door_types import (
     Fraction,
     Moment,
-    Names,
     People,
     PositiveSeconds,
     Seconds,
+    SomeNames,
     Whole,
 )
 from chaoskit.wire.directory import DirectoryConfig, Remedies
@@ -91,7 +91,7 @@ class CheckCommon(Door):
     of: str | None = None
     from_: Literal["effect", "heal"] | None = Field(None, alias="from")
     during: str | None = None
-    members: Names | None = None
+    members: SomeNames | None = None
 
 
 class StepCommon(Door):
@@ -130,7 +130,7 @@ class SegmentDoor(Door):
 
     from_: Moment = Field("start", alias="from")
     until: Moment = "end"
-    speakers: Names
+    speakers: SomeNames
 
 
 class MicDoor(Door):
@@ -149,7 +149,7 @@ class AbortDoor(Door):
     above: Fraction | None = None
     window: PositiveSeconds = 10.0
     for_: PositiveSeconds = Field(10.0, alias="for")
-    members: Names | None = None
+    members: SomeNames | None = None
 
 
 class ControlDoor(Door):
@@ -189,7 +189,7 @@ def _fault_door(kind: str) -> Any:
         f"{kind.title()}Base",
         (FaultCommon,),
         {
-            "__annotations__": {"fault": Literal[kind], TARGET_KEYS[cls.acts_on]: Names},
+            "__annotations__": {"fault": Literal[kind], TARGET_KEYS[cls.acts_on]: SomeNames},
             "__module__": __name__,
             "__doc__": "A fault.",
         },

@@ -3,9 +3,8 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from chaoskit.checks.judging import is_for_gate
 from chaoskit.checks.registry import check_class
@@ -122,7 +121,7 @@ def _control(document: YamlDocument, experiment: Experiment) -> Experiment | Non
     if experiment.control is None:
         return None
     other = _experiment(changed(document))
-    if other.digest == experiment.digest:
+    if other == replace(experiment, control=None):
         raise_findings([document.finding(("control", "set"), "the control changes nothing")])
     title = experiment.control.title
     return replace(other, id=f"{experiment.id}-control", title=title, control=None)
@@ -270,8 +269,8 @@ def _built(
         control=Control(title=control.title, changes=control.set, expect=control.expect)
         if control
         else None,
-        digest=_digest(document.value),
     )
+    experiment = replace(experiment, digest=_digest(experiment))
     findings += _programme_findings(experiment, document)
     if not any(is_for_gate(check) for check in checks):
         message = "no check can be judged before the fault; add join_success or audio_gap"
@@ -365,7 +364,8 @@ def _names(groups: Sequence[Group]) -> list[str]:
     return [group.name for group in groups]
 
 
-def _digest(value: Any) -> str:
-    told = {k: v for k, v in value.items() if k != "control"} if isinstance(value, dict) else value
+def _digest(experiment: Experiment) -> str:
+    """Return what tells this experiment from any other: not its layout, comments or control."""
+    told = asdict(replace(experiment, control=None, digest=""))
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

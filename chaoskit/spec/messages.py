@@ -29,7 +29,7 @@ _EXPECTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
-    "tuple_type": "a list",
+    "tuple_type": "a name or a list of names",
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",

@@ -50,7 +50,9 @@ def groups_of(
     """
     doors: list[tuple[str, str, int, GroupDoor | None]]
     if isinstance(crowd, Mapping):
-        doors = [(name, SHORT_GROUPS[name], count, None) for name, count in crowd.items()]
+        # An unknown name is reported by its own check; here it only must not get in the way.
+        roles = {name: SHORT_GROUPS.get(name, "listener") for name in crowd}
+        doors = [(name, roles[name], count, None) for name, count in crowd.items()]
     else:
         doors = [(g.name, g.role, g.count, g) for g in crowd]
     groups, first = list[Group](), 0
