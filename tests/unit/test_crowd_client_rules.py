@@ -11,6 +11,7 @@ from chaoskit.rooms.driver import LossReason
 from chaoskit.services.crowd.control import answer
 from chaoskit.services.crowd.finding import Whereabouts
 from chaoskit.services.crowd.hops import why_failed, why_lost
+from chaoskit.services.crowd.telling import Teller
 from chaoskit.wire.crowd import Command
 from chaoskit.wire.directory import EventState
 from chaoskit.wire.facts import Fact, Found, Stage
@@ -66,7 +67,11 @@ def state(generation: int, *, status: str = "open", stage: tuple[str, ...] = ())
 def learned() -> tuple[Whereabouts, list[Fact], Callable[[], int]]:
     facts: list[Fact] = []
     news: list[int] = []
-    return Whereabouts(3, "p3", facts.append, lambda: news.append(1)), facts, lambda: len(news)
+    return (
+        Whereabouts("p3", Teller(3, facts.append), lambda: news.append(1)),
+        facts,
+        lambda: len(news),
+    )
 
 
 def test_only_a_newer_open_room_is_news(

@@ -2,35 +2,31 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
 
 from chaoskit.services.crowd.directory_client import DirectoryClient
 from chaoskit.services.crowd.hops import HopFailed, Refused
+from chaoskit.services.crowd.telling import Teller
 from chaoskit.wire.crowd import GroupPlan
 from chaoskit.wire.directory import EventState
-from chaoskit.wire.facts import ConnectFailed, Fact, Found, Lost, Stage
 
 
 class Whereabouts:
     """What one participant knows of its event. `on_news` is called when it learns more."""
 
-    def __init__(
-        self, k: int, identity: str, write: Callable[[Fact], None], on_news: Callable[[], None]
-    ) -> None:
+    def __init__(self, identity: str, tell: Teller, on_news: Callable[[], None]) -> None:
         """Know nothing: generation 0."""
         self.generation = 0
         self._on_stage: bool | None = None
-        self._k = k
         self._identity = identity
-        self._write = write
+        self._tell = tell
         self._on_news = on_news
 
     def learn_generation(self, generation: int, how: str) -> None:
         """Take note of a generation, found by `how`: watch | poll | join."""
         if generation > self.generation:
             self.generation = generation
-            self._write(Found(t=time.monotonic(), p=self._k, generation=generation, how=how))
+            self._tell.found(generation, how)
             self._on_news()
 
     def learn_state(self, state: EventState, how: str) -> None:
@@ -44,7 +40,7 @@ class Whereabouts:
         """Take note of the right to speak."""
         if granted != self._on_stage:
             self._on_stage = granted
-            self._write(Stage(t=time.monotonic(), p=self._k, granted=granted))
+            self._tell.stage(granted)
 
 
 async def follow(
@@ -54,14 +50,14 @@ async def follow(
     *,
     seed: int,
     participant: int,
-    write: Callable[[Fact], None],
+    tell: Teller,
 ) -> None:
     """Keep `where` up to date until cancelled, the way of the participant's product."""
     rng = random.Random(f"{seed}/{participant}/find")
     if rule.find == "watch":
-        await _watch(where, directory, rule, rng, participant, write)
+        await _watch(where, directory, rule, rng, tell)
     else:
-        await _poll(where, directory, rule, rng, participant, write)
+        await _poll(where, directory, rule, rng, tell)
 
 
 async def _watch(
@@ -69,8 +65,7 @@ async def _watch(
     directory: DirectoryClient,
     rule: GroupPlan,
     rng: random.Random,
-    participant: int,
-    write: Callable[[Fact], None],
+    tell: Teller,
 ) -> None:
     failures = 0
     while True:
@@ -80,9 +75,10 @@ async def _watch(
                 watching, failures = True, 0
                 where.learn_state(state, "watch")
         except HopFailed as failed:
-            kind = Lost if watching else ConnectFailed
-            t, hop = time.monotonic(), failed.hop
-            write(kind(t=t, p=participant, plane=hop.plane, link=hop.link, why=failed.why))
+            if watching:
+                tell.lost(failed.hop, failed.why)
+            else:
+                tell.failed(failed)
         except Refused:
             pass  # no such event yet: ask again
         failures += 1
@@ -96,8 +92,7 @@ async def _poll(
     directory: DirectoryClient,
     rule: GroupPlan,
     rng: random.Random,
-    participant: int,
-    write: Callable[[Fact], None],
+    tell: Teller,
 ) -> None:
     loop = asyncio.get_running_loop()
     due_s = loop.time() + rng.uniform(0.0, rule.poll_s)
@@ -106,8 +101,7 @@ async def _poll(
         try:
             where.learn_state(await directory.state(), "poll")
         except HopFailed as failed:
-            t, hop = time.monotonic(), failed.hop
-            write(ConnectFailed(t=t, p=participant, plane=hop.plane, link=hop.link, why=failed.why))
+            tell.failed(failed)
         except Refused:
             pass  # no such event yet: ask again
         due_s = max(due_s + rule.poll_s, loop.time())

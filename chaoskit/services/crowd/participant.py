@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from chaoskit.model import Mic
@@ -30,7 +31,8 @@ from chaoskit.services.crowd.mics import Microphone
 from chaoskit.services.crowd.place import GOODBYE_S, Place, Surroundings, enter
 from chaoskit.services.crowd.playout import slot_at
 from chaoskit.services.crowd.reconnect import delay_s
-from chaoskit.wire import facts, identity
+from chaoskit.services.crowd.telling import Teller
+from chaoskit.wire import identity
 from chaoskit.wire.crowd import GroupPlan, ParticipantPlan
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ class Participant:
         self._goodbye = ""
         self._place: Place | None = None
         self._hop = Hop("api", group.api_link)
-        self._where = Whereabouts(plan.k, identity.identity(plan.k), around.write, self._on_news)
+        self._tell = Teller(plan.k, around.write)
+        self._where = Whereabouts(identity.identity(plan.k), self._tell, self._on_news)
         self._directory: DirectoryClient | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -148,12 +151,10 @@ class Participant:
         now_s = time.monotonic()
         self._ear.vanish(slot_at(now_s, self._around.origin_s) + 1)
         place, self._place = self._place, None
+        self._tell.left(self._goodbye, at_s=now_s)
         if place is not None:
             place.silence()
-            self._write(facts.Left(t=now_s, p=self.plan.k, why=self._goodbye))
             await asyncio.gather(place.leave(), self._say_goodbye())
-        else:
-            self._write(facts.Left(t=now_s, p=self.plan.k, why=self._goodbye))
 
     async def _say_goodbye(self) -> None:
         assert self._directory is not None
@@ -168,7 +169,7 @@ class Participant:
                 self._group,
                 seed=self._around.seed,
                 participant=self.plan.k,
-                write=self._write,
+                tell=self._tell,
             )
         ]
         if self.plan.candidate:
@@ -188,9 +189,9 @@ class Participant:
             try:
                 await directory.beat(2 * self._group.heartbeat_s)
             except HopFailed as failed:
-                self._tell_failed(failed)
+                self._tell.failed(failed)
             except Refused as refused:
-                self._tell_refused(refused)
+                self._tell.refused(refused)
             due_s = max(due_s + self._group.heartbeat_s, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
 
@@ -218,7 +219,7 @@ class Participant:
                     failures=failures,
                 )
                 if wait_s is None:
-                    self._write(facts.Left(t=time.monotonic(), p=self.plan.k, why="gave_up"))
+                    self._tell.left("gave_up")
                     return
                 await self._pause(wait_s)
             now_s = time.monotonic()
@@ -234,7 +235,7 @@ class Participant:
     async def _attempt(self, why: str, now_s: float) -> str:
         """Try once to get into the room; return why the next attempt is made if this one failed."""
         self._attempts += 1
-        self._write(facts.Attempt(t=now_s, p=self.plan.k, n=self._attempts, why=why))
+        self._tell.attempt(self._attempts, why, now_s)
         self._tried = self._where.generation
         self._inbox = asyncio.Queue()  # what an earlier connection still says is of no interest
         self._hop = Hop("api", self._group.api_link)
@@ -242,28 +243,20 @@ class Participant:
             async with asyncio.timeout(self._group.join_timeout_s):
                 await self._go_in()
         except TimeoutError:
-            self._tell_failed(HopFailed(self._hop, "timeout"))
+            self._tell.failed(HopFailed(self._hop, "timeout"))
             return "failed"
         except HopFailed as failed:
-            self._tell_failed(failed)
+            self._tell.failed(failed)
             return "failed"
         except Refused as refused:
-            self._tell_refused(refused)
+            self._tell.refused(refused)
             return "rejected"
         return ""
 
     async def _go_in(self) -> None:
         assert self._directory is not None
         to = await self._directory.join()
-        self._write(
-            facts.LookedUp(
-                t=time.monotonic(),
-                p=self.plan.k,
-                room=to.room,
-                node=to.node,
-                generation=to.generation,
-            )
-        )
+        self._tell.looked_up(to)
         self._tried = max(self._tried, to.generation)
         self._where.learn_generation(to.generation, "join")
         if self.mic is not None:
@@ -295,11 +288,11 @@ class Participant:
 
     async def _stay(self, place: Place) -> str:
         """Stay until something is gone; return why the next attempt is made: lost | moved."""
-        why, moved = await self._until_lost(place)
-        self._write(facts.Left(t=time.monotonic(), p=self.plan.k, why="moved" if moved else "lost"))
+        moved = await self._until_lost(place)
+        self._tell.left("moved" if moved else "lost")
         self._place = None
         place.silence()
-        closing = asyncio.create_task(place.abandon(), name=f"{why} p{self.plan.k}")
+        closing = asyncio.create_task(place.abandon(), name=f"abandon p{self.plan.k}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         if not moved:
@@ -307,36 +300,37 @@ class Participant:
             await asyncio.wait([closing])
         return "moved" if moved else "lost"
 
-    async def _until_lost(self, place: Place) -> tuple[str, bool]:
+    async def _until_lost(self, place: Place) -> bool:
+        """Wait until it notices that its place is gone; return whether for another room."""
         timeout_s = self._group.media_timeout_s
         check_s = None if timeout_s is None else timeout_s / _MEDIA_CHECKS
+        lost = partial(self._tell.lost, room=place.room)
         while True:
             if self._where.generation > place.generation:
-                hop = Hop("api", self._group.api_link)
-                return self._tell_lost(hop, "moved", time.monotonic(), place), True
+                lost(Hop("api", self._group.api_link), "moved")
+                return True
             event: RoomEvent | None = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(check_s):
                     event = await self._inbox.get()
             match event:
                 case Kicked(at_s=at_s):
-                    return self._tell_lost(place.signal, "kicked", at_s, place), False
+                    lost(place.signal, "kicked", at_s=at_s)
+                    return False
                 case RoomGone(at_s=at_s):
-                    return self._tell_lost(place.signal, "destroyed", at_s, place), False
+                    lost(place.signal, "destroyed", at_s=at_s)
+                    return False
                 case ConnectionLost(at_s=at_s, reason=reason):
-                    return self._tell_lost(place.signal, why_lost(reason), at_s, place), False
+                    lost(place.signal, why_lost(reason), at_s=at_s)
+                    return False
                 case RoundTrip(at_s=at_s, rtt_s=rtt_s):
-                    self._write(
-                        facts.RoundTrip(
-                            t=at_s, p=self.plan.k, link=place.signal.link, ms=rtt_s * 1e3
-                        )
-                    )
+                    self._tell.round_trip(place.signal.link, rtt_s * 1e3, at_s=at_s)
                 case _:
                     pass
-            now_s = time.monotonic()
             heard_s = max(place.flow.last_s or 0.0, place.joined_s)
-            if timeout_s is not None and now_s - heard_s >= timeout_s:
-                return self._tell_lost(place.media_hop, "timeout", now_s, place), False
+            if timeout_s is not None and time.monotonic() - heard_s >= timeout_s:
+                lost(place.media_hop, "timeout")
+                return False
 
     # --- small things ----------------------------------------------------------------------------
 
@@ -355,44 +349,8 @@ class Participant:
             identity=identity.identity(self.plan.k),
             source_ip=identity.source_address(self.plan.k),
             timeout_s=self._group.join_timeout_s,
-            on_round_trip=self._tell_round_trip,
+            on_round_trip=self._tell.round_trip,
         )
 
     def _run_time(self, at_s: float) -> float:
         return self._around.origin_s + at_s
-
-    def _write(self, fact: facts.Fact) -> None:
-        self._around.write(fact)
-
-    def _tell_round_trip(self, link: str, ms: float) -> None:
-        self._write(facts.RoundTrip(t=time.monotonic(), p=self.plan.k, link=link, ms=ms))
-
-    def _tell_failed(self, failed: HopFailed) -> None:
-        self._write(
-            facts.ConnectFailed(
-                t=time.monotonic(),
-                p=self.plan.k,
-                plane=failed.hop.plane,
-                link=failed.hop.link,
-                why=failed.why,
-            )
-        )
-
-    def _tell_refused(self, refused: Refused) -> None:
-        self._write(
-            facts.Rejected(
-                t=time.monotonic(),
-                p=self.plan.k,
-                by=refused.by,
-                status=refused.status,
-                why=refused.why,
-            )
-        )
-
-    def _tell_lost(self, hop: Hop, why: str, at_s: float, place: Place) -> str:
-        self._write(
-            facts.Lost(
-                t=at_s, p=self.plan.k, plane=hop.plane, link=hop.link, why=why, room=place.room
-            )
-        )
-        return why
