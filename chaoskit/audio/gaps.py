@@ -112,6 +112,15 @@ def in_long_gap(missed: Mask, at_least_slots: int = INTERRUPTION_SLOTS) -> Mask:
     return inside
 
 
+def grown(mask: Mask, by: int) -> Mask:
+    """Return `mask`, shape [slots], with every run of True longer by `by` slots at both ends."""
+    wide = mask.copy()
+    for shift in range(1, min(by, len(mask) - 1) + 1):
+        wide[shift:] |= mask[:-shift]
+        wide[:-shift] |= mask[shift:]
+    return wide
+
+
 def _window_sums(mask: Mask, width: int) -> NDArray[np.int32]:
     sums = np.zeros((mask.shape[0], mask.shape[1] + 1), dtype=np.int32)
     np.cumsum(mask, axis=1, out=sums[:, 1:])

@@ -4,7 +4,7 @@ The first that holds, in this order:
 
 1. `microphone_closed`: no planned speaker's microphone was on its beacon (script, or a fault
 `mute`,
-   `wrong_source` on it), up to 40 ms either way. Nobody could have heard anything.
+   `wrong_source` on it), up to 100 ms either way. Nobody could have heard anything.
 2. Before the participant was first in a room: `no_room` or `rejected` from the first such answer
 on,
    else `waiting`.
@@ -26,9 +26,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from chaoskit.audio.gaps import Mask
+from chaoskit.audio.gaps import Mask, grown
 from chaoskit.checks.fault_times import FaultTimes
-from chaoskit.checks.history import History
+from chaoskit.checks.history import EDGE_SLOTS, History
 from chaoskit.checks.tracks import Span, Stay, Track
 from chaoskit.model import Group, Mic, TargetKind
 from chaoskit.wire.facts import Left, Lost, Rejected
@@ -151,7 +151,7 @@ class _Room:
         on_air = np.zeros(history.slots, dtype=np.bool_)
         for voice in self._voices:
             on_air |= voice.planned & voice.open_mic
-        self.mics_closed: Mask = planned & _widened(planned & ~on_air)
+        self.mics_closed: Mask = planned & grown(planned & ~on_air, EDGE_SLOTS)
 
     def causes_in(self, group: Group, stay: Stay, part: slice) -> Causes:
         """Return the causes in the slots of a stay."""
@@ -210,15 +210,6 @@ class _Voice:
                 self.link_broken |= active
             if _closes_mic(fault, group):
                 self.open_mic &= ~active
-
-
-def _widened(mask: Mask) -> Mask:
-    """Return `mask` grown by two slots either way: the ear delay is nominal, not exact."""
-    wide = mask.copy()
-    for shift in (1, 2):
-        wide[shift:] |= mask[:-shift]
-        wide[:-shift] |= mask[shift:]
-    return wide
 
 
 def _closes_mic(fault: FaultTimes, group: Group) -> bool:

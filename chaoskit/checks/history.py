@@ -16,8 +16,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from chaoskit.audio.gaps import Codes, Heard, Mask, sort_slots
+from chaoskit.audio.gaps import Codes, Heard, Mask, grown, sort_slots
 from chaoskit.audio.listening import ABSENT, PRIVATE_SHIFT, UNJUDGED, VOICE_BITS
+from chaoskit.checks.canary_group import CANARY
 from chaoskit.checks.fault_times import FaultTimes, fault_times
 from chaoskit.checks.intake import Intake, ShardLife
 from chaoskit.checks.rooms import RoomOpened, rooms_opened
@@ -38,6 +39,8 @@ def private_bit(band: int) -> int:
     return 1 << band << PRIVATE_SHIFT
 
 
+EDGE_SLOTS = 5
+"""100 ms: so much the age of the audio may differ from the nominal ear delay."""
 SETTLE_S = 2.0
 """Not counted in steady-state checks: the start of a publication or a join (DESIGN §5)."""
 EVERYONE = "everyone"
@@ -160,8 +163,12 @@ class History:
 
     @cached_property
     def listeners(self) -> tuple[int, ...]:
-        """Participants that are never planned to speak."""
-        return tuple(k for k in self.participants if self.tracks[k].group.speaker is None)
+        """Participants that are never planned to speak; canaries are no audience."""
+        return tuple(
+            k
+            for k in self.participants
+            if self.tracks[k].group.speaker is None and self.tracks[k].group.role != CANARY
+        )
 
     @cached_property
     def speakers(self) -> tuple[Group, ...]:
@@ -274,7 +281,8 @@ class History:
     def audible_for(self, participants: Sequence[int]) -> Codes:
         """Return `planned_for` without voices whose microphone the script itself does not open.
 
-        What the script keeps silent nobody misses: it is the same whatever breaks.
+        What the script keeps silent nobody misses: it is the same whatever breaks. The first and
+        last 100 ms of each open microphone are left out too, for the ear delay is nominal.
         """
         open_bits = np.zeros(self.slots, dtype=np.uint8)
         for group in self.speakers:
@@ -283,7 +291,7 @@ class History:
             opened = np.full(self.slots, not cues, dtype=np.bool_)
             for cue in sorted(cues, key=lambda c: c.at_s):
                 opened[self.slot(cue.at_s + self.ear_delay_s) :] = cue.mic is Mic.BEACON
-            open_bits[opened] |= bit
+            open_bits[~grown(~opened, EDGE_SLOTS)] |= bit
         return np.asarray(self.planned_for(participants) & open_bits, dtype=np.uint8)
 
     def arrival_s(self, participant: int) -> float:

@@ -15,6 +15,7 @@ from chaoskit.audio.gaps import (
     first_run,
     gap_class,
     gap_counts,
+    grown,
     in_long_gap,
     longest,
     recover,
@@ -88,6 +89,12 @@ def test_every_gap_is_counted_in_one_class() -> None:
 def test_slots_of_long_gaps_are_marked_and_those_of_short_ones_are_not() -> None:
     missed = mask("xx.xxxxxxxx.xxx")
     assert in_long_gap(missed)[0].tolist() == [c == "x" for c in "...xxxxxxxx...."]
+
+
+def test_a_mask_grows_at_both_ends_and_not_over_the_border() -> None:
+    got = grown(mask("x....xx...")[0], 2)
+    assert "".join("x" if g else "." for g in got) == "xxxxxxxxx."
+    assert grown(mask("x.")[0], 5).tolist() == [True, True]
 
 
 def steady(slots: int = 1000) -> tuple[Mask, Mask]:
