@@ -7,6 +7,8 @@ import numpy as np
 
 from chaoskit.checks.ages import ages
 from chaoskit.checks.books import Ledger, keep_books
+from chaoskit.checks.canary import canary_rows
+from chaoskit.checks.canary_group import CANARY
 from chaoskit.checks.clocks import Clock, Cohort, clocks, episodes
 from chaoskit.checks.fresh import arrivals, first_generation, fresh_room
 from chaoskit.checks.history import History
@@ -39,6 +41,7 @@ def summarise(history: History, results: Sequence[CheckResult] | None = None) ->
         "recovery": recovery_rows(history),
         "fresh_room": fresh_room_row(history),
         "faults": fault_rows(history),
+        "canary": canary_rows(history),
         "harness": harness_row(history, validity),
     }
 
@@ -117,6 +120,8 @@ def recovery_rows(history: History) -> list[dict[str, Json]]:
     rows: list[dict[str, Json]] = []
     for episode in episodes(history):
         for group in history.experiment.crowd.groups:
+            if group.role == CANARY:
+                continue
             found = clocks(history, episode, tuple(group.members()))
             for from_ in ("effect", "heal"):
                 if found and not (from_ == "heal" and isinf(episode.heal_s)):

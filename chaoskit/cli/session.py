@@ -1,5 +1,6 @@
 """A live run: builds the adapters of one run around a stack that plays, and owns their end."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -22,15 +23,15 @@ from chaoskit.ports import Tools
 from chaoskit.rooms.observer import AudioBridgeObserver
 from chaoskit.runtimes.clock import MonotonicClock
 from chaoskit.runtimes.limits import require_descriptors
-from chaoskit.runtimes.local import LocalRuntime, all_or_first_error
+from chaoskit.runtimes.local import LocalRuntime
 from chaoskit.runtimes.ports import PortBlock, take_port_block
 from chaoskit.wire.directory import DirectoryConfig, EventRequest, NodeConfig, Remedies
 from chaoskit.wire.identity import identity, source_address
 
 LEASE_S = 10.0
 """The guardian renews it; when the guardian is gone, the proxy heals itself after so long."""
-LEAD_S = 1.5
-"""Run time 0 lies so long after the crowd has its plans: its processes start meanwhile."""
+LEAD_S = 0.4
+"""Run time 0 lies so long after the crowd's plans: time to read them."""
 _SENTINEL_SPEAKER = 16100
 
 
@@ -52,7 +53,7 @@ class Session:
     async def stop_stack(self) -> list[str]:
         """Stop crowd and services; return the names of those that had to be killed."""
         try:
-            stopped = await self.runtime.stop()
+            stopped = await self.runtime.stop(first=[share.name for share in self.shares])
         except AdapterError:
             return []  # the guardian is gone, and with it every service
         return list(stopped.killed)
@@ -65,15 +66,18 @@ async def open_session(
     *,
     runs_dir: Path,
     say: Callable[[str], None],
+    made: Callable[[RunFolder], None],
 ) -> AsyncIterator[Session]:
     """Start everything for `experiment`; on the way out stop everything, whatever happened.
 
+    `made` is told of the run folder before anything is started in it.
     Raises EnvironmentMissing for what the machine lacks and for a service that does not come up.
     """
     shares = share_out(experiment)
     people = sum(len(s.participants()) for s in shares)
     require_descriptors(people, shards=len(shares))
     folder, lock = create_run(runs_dir)
+    made(folder)
     async with contextlib.AsyncExitStack() as ends:
         ends.callback(lock.release)
         block = take_port_block()
@@ -84,9 +88,11 @@ async def open_session(
         specs = {s.name: _filled(s, experiment, people) for s in stack.services}
         crowd_specs = [_shard_spec(share) for share in shares]
         runtime.prepare([*specs.values(), *crowd_specs])
-        say(f"starting {stack.title}")
-        first = [s for s in specs.values() if s.name != stack.directory]
-        await runtime.start(first)
+        say(f"starting {stack.title} and {people} participants in {len(shares)} processes")
+        # The crowd's processes load while the stack starts; they wait for their plans.
+        crowd = asyncio.create_task(runtime.start(crowd_specs))
+        ends.push_async_callback(_settled, crowd)
+        await runtime.start([s for s in specs.values() if s.name != stack.directory])
 
         url = f"http://{runtime.addresses()[stack.proxy, 'main']}"
         proxy, links = await _open_links(url, folder, guardian, experiment, stack, runtime, shares)
@@ -96,16 +102,11 @@ async def open_session(
             f"http://{links[f'operator.api.{stack.directory}'].listen}", experiment.id
         )
         ends.push_async_callback(directory.close)
-        say(f"starting {people} participants in {len(shares)} processes")
+        await runtime.start([specs[stack.directory]])
+        await directory.create(_event_request(experiment))
         origin_s = time.monotonic() + LEAD_S
         _write_crowd_plans(folder, shares, experiment, stack, links, origin_s=origin_s)
-        # The crowd is its own wave: it is stopped before the directory that it says goodbye to.
-        await all_or_first_error(
-            [
-                _open_event(runtime, specs[stack.directory], directory, experiment),
-                runtime.start(crowd_specs),
-            ]
-        )
+        await crowd
         late_s = time.monotonic() - origin_s
         if late_s > 0:
             say(f"this machine is slow: the crowd was ready {late_s:.1f} s after run time 0")
@@ -125,7 +126,7 @@ async def open_session(
             tools=Tools(
                 clock=MonotonicClock(origin_s),
                 crowd=experiment.crowd,
-                links=stack.links(g.name for g in experiment.crowd.groups),
+                links=stack.links(_own_groups(experiment, stack)),
                 proxy=proxy,
                 services=runtime,
                 control=CrowdSockets(
@@ -139,6 +140,11 @@ async def open_session(
             origin_s=origin_s,
             proxy=proxy,
         )
+
+
+def _own_groups(experiment: Experiment, stack: Stack) -> list[str]:
+    """Return the groups whose links the stack does not already have for its harness."""
+    return [g.name for g in experiment.crowd.groups if g.name not in stack.harness]
 
 
 def _filled(spec: ServiceSpec, experiment: Experiment, people: int) -> ServiceSpec:
@@ -178,7 +184,7 @@ async def _open_links(
     shares: Sequence[ShardShare],
 ) -> tuple[ToxiproxyDriver, Mapping[str, LinkState]]:
     folder.note_proxy(ProxyAddress(url=url, epoch=folder.id))
-    specs = list(stack.links((g.name for g in experiment.crowd.groups), runtime.addresses()))
+    specs = list(stack.links(_own_groups(experiment, stack), runtime.addresses()))
     specs += [
         LinkSpec(
             name=share.sentinel_link,
@@ -228,14 +234,10 @@ def _event_request(experiment: Experiment) -> EventRequest:
     )
 
 
-async def _open_event(
-    runtime: LocalRuntime,
-    spec: ServiceSpec,
-    directory: DirectoryDriver,
-    experiment: Experiment,
-) -> None:
-    await runtime.start([spec])
-    await directory.create(_event_request(experiment))
+async def _settled(task: "asyncio.Task[None]") -> None:
+    """Cancel `task` and wait for its end; how it ended is somebody else's to know."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _write_crowd_plans(
@@ -249,4 +251,6 @@ def _write_crowd_plans(
 ) -> None:
     for share in shares:
         plan = shard_plan(share, experiment, stack, links, origin_s=origin_s)
-        folder.crowd_plan(share.name).write_text(plan.to_json())
+        draft = folder.crowd_plan(f".{share.name}")
+        draft.write_text(plan.to_json())
+        draft.replace(folder.crowd_plan(share.name))

@@ -147,7 +147,7 @@ class LocalRuntime:
             await self._wait_serving(self._services[spec.name], deadline_s)
             serving[spec.name].set()
 
-        await all_or_first_error([bring_up(spec) for spec in specs])
+        await _all_or_first_error([bring_up(spec) for spec in specs])
 
     def services(self) -> tuple[str, ...]:
         """Return the names of all services."""
@@ -207,14 +207,15 @@ class LocalRuntime:
         assert service.exit is not None
         return service.exit
 
-    async def stop(self, *, grace_s: float = 3.0) -> Stopped:
-        """Stop all services, those started last first; SIGKILL after `grace_s`.
+    async def stop(self, *, first: Sequence[str] = (), grace_s: float = 3.0) -> Stopped:
+        """Stop `first`, then all others, those started last first; SIGKILL after `grace_s` each.
 
         Returns how each ended and which had to be killed. Raises AdapterError when the guardian is
         gone, and with it every service.
         """
         self._stopping = True
-        return await self._spawner.shutdown(self._waves[::-1], grace_s=grace_s)
+        rest = [[name for name in wave if name not in first] for wave in self._waves[::-1]]
+        return await self._spawner.shutdown([list(first), *rest], grace_s=grace_s)
 
     def _service(self, name: str) -> _Service:
         try:
@@ -329,7 +330,7 @@ async def _unhealthy(service: _Service) -> str:
     return ""
 
 
-async def all_or_first_error(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def _all_or_first_error(work: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Await all; when one fails, cancel the others and raise its error as it is."""
     tasks = [asyncio.create_task(one) for one in work]
     try:

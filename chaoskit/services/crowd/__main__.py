@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 
 from chaoskit.services.crowd.directory_client import warm_codecs
@@ -24,6 +25,7 @@ log = logging.getLogger("chaoskit.services.crowd")
 DESCRIPTORS_A_PARTICIPANT = 4
 """Media socket, WebSocket, and two HTTP connections: one may watch while another asks."""
 DESCRIPTORS_BESIDES = 64
+PLAN_WAIT_S = 30.0
 SWITCH_S = 0.0001
 """How long a thread may hold the interpreter while another waits: the ears must not wait long."""
 
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         format=f"%(asctime)s {options.name} %(levelname)s %(message)s",
     )
     try:
-        plan = ShardPlan.from_json(options.plan.read_text())
+        plan = ShardPlan.from_json(_await_plan(options.plan))
     except (OSError, ValueError) as error:
         log.error("%s: %s", options.plan, error)
         return 2
@@ -95,6 +97,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ready", type=Path, required=True, help="written once it serves")
     parser.add_argument("--plan", type=Path, required=True, help="ShardPlan as JSON")
     return parser.parse_args(argv)
+
+
+def _await_plan(path: Path) -> str:
+    """Return the text of the plan, waiting for it to appear: it names run time 0, which lies ahead.
+
+    A shard is started while the plan is still being made, so that its imports cost no time then.
+    Raises OSError when there is none after PLAN_WAIT_S.
+    """
+    deadline_s = time.monotonic() + PLAN_WAIT_S
+    while not path.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    return path.read_text()
 
 
 def _raise_descriptor_limit(participants: int) -> bool:
