@@ -25,10 +25,10 @@ JOIN_TIMEOUT_S = 5.0
 
 
 def with_canary(experiment: Experiment) -> Experiment:
-    """Return `experiment` with one canary a second from the method's zero to the closing steady state.
+    """Return `experiment` with one canary a second from the method's zero to its end.
 
-    Each tries once, stays for a few seconds when it got in, and leaves. An experiment without faults
-    gets none.
+    Each tries once, stays for a few seconds when it got in, and leaves. An experiment without
+    faults gets none.
     """
     from_s = experiment.method_zero_s
     until_s = experiment.end_s - STAY_S
