@@ -545,15 +545,16 @@ class Stack:
         `addresses`: (service, port name) → `host:port`; without them upstreams are empty, which is
         enough to plan. Raises KeyError when an address is missing from a mapping that is given.
         """
-        wanted: list[tuple[str, tuple[Plane, ...]]] = [(g, tuple(Plane)) for g in groups]
-        wanted += self.harness.items()
+        # A group of the crowd may play a part of the harness (the canary does): one link is enough.
+        wanted = {group: tuple(Plane) for group in groups}
+        wanted |= {g: planes for g, planes in self.harness.items() if g not in wanted}
         return tuple(
             LinkSpec(
                 name=f"{group}.{plane.plane}.{service}",
                 transport=plane.transport,
                 upstream=_upstream(plane, service, addresses),
             )
-            for group, planes in wanted
+            for group, planes in wanted.items()
             for plane in self.planes
             if plane.plane in planes
             for service in plane.services

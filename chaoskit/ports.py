@@ -155,8 +155,8 @@ class CrowdFacts(Protocol):
     def losses(self, *, since_s: float) -> Sequence[Loss]:
         """Return losses and failed connections noticed at or after run time `since_s`."""
 
-    def net(self, participant: int) -> Sequence[NetSample]:
-        """Return all media samples of a participant, oldest first."""
+    def net(self, participant: int, *, since_s: float = float("-inf")) -> Sequence[NetSample]:
+        """Return the media samples of a participant taken at or after `since_s`, oldest first."""
 
     def rtt_ms(self, link: str) -> Sequence[tuple[float, float]]:
         """Return (run time, round trip in ms) samples seen on a TCP link."""

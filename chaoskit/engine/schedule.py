@@ -123,15 +123,26 @@ def most_at_once(planned: Mapping[str, Window], ids: Iterable[str]) -> tuple[str
     """
     own = [planned[i] for i in ids]
     known = [w for w in own if w.from_s is not None]
+    waiting = [w for w in own if w.from_s is None]
     # Somebody is the last to begin; everybody active then overlaps that one's beginning.
     sets = [[w for w in known if _active_at(w, last)] for last in known]
     best: list[Window] = []
     for together in [*sets, []]:
-        for waiting in (w for w in own if w.from_s is None):
-            if all(waiting.overlaps(w) for w in together):
-                together = [*together, waiting]
-        best = max(best, together, key=len)
+        joining = [w for w in waiting if all(w.overlaps(other) for other in together)]
+        best = max(best, together + _most_mutual(joining), key=len)
     return tuple(w.id for w in best)
+
+
+def _most_mutual(windows_: Sequence[Window]) -> list[Window]:
+    """Return a largest set of which each two overlap."""
+    if not windows_:
+        return []
+    first, *rest = windows_
+    friends = [w for w in rest if w.overlaps(first)]
+    with_first = [first, *_most_mutual(friends)]
+    if len(friends) == len(rest):
+        return with_first
+    return max(with_first, _most_mutual(rest), key=len)
 
 
 def _active_at(own: Window, beginning: Window) -> bool:

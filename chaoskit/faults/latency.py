@@ -16,7 +16,7 @@ from chaoskit.faults.protocol import (
     ttl_s,
 )
 from chaoskit.faults.targets import Resolved, resolve
-from chaoskit.faults.witness import Tally, after, at_s, handle, report, uses_of
+from chaoskit.faults.witness import Tally, at_s, handle, report, uses_of
 from chaoskit.model import Effect, FaultSpec, LinkSpec, Plane, Target, TargetKind, Undo
 from chaoskit.ports import Tools
 
@@ -137,7 +137,7 @@ class Latency:
         for use in uses_of(undo):
             if use.plane == Plane.MEDIA:
                 for k, usual_ms in zip(use.users, use.transit_ms, strict=True):
-                    samples = after(facts.net(k), since)
+                    samples = facts.net(k, since_s=since)
                     rise_ms = max((s.transit_ms - usual_ms for s in samples), default=0.0)
                     rises.append(rise_ms)
                     late = next(

@@ -1,6 +1,7 @@
 """Loses datagrams at random on UDP links, one by one or in bursts (Gilbert-Elliott)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,7 +17,7 @@ from chaoskit.faults.protocol import (
     ttl_s,
 )
 from chaoskit.faults.targets import Resolved, resolve
-from chaoskit.faults.witness import Tally, after, at_s, handle, report, uses_of
+from chaoskit.faults.witness import Tally, at_s, handle, report, uses_of
 from chaoskit.model import Effect, FaultSpec, LinkSpec, Target, TargetKind, Undo
 from chaoskit.ports import NetSample, Tools
 
@@ -173,7 +174,7 @@ class Loss:
         tally, missing, expected = Tally(), 0, 0
         for use in uses_of(undo):
             for k in use.users:
-                samples = after(facts.net(k), since)
+                samples = facts.net(k, since_s=since)
                 gone, sent = _counts(samples)
                 missing, expected = missing + gone, expected + sent
                 least = least_missing(sent, rate, spread)
@@ -204,10 +205,10 @@ def least_missing(sent: int, rate: float, spread: float = 1.0) -> float | None:
     return max(1.0, min(sent * rate / 2, low))
 
 
-def _counts(samples: list[NetSample]) -> tuple[int, int]:
+def _counts(samples: Sequence[NetSample]) -> tuple[int, int]:
     """Return (missing, due) datagrams between the first and the last sample."""
     if len(samples) < 2:
         return 0, 0
-    missing = samples[-1].missing - samples[0].missing
+    missing = max(0, samples[-1].missing - samples[0].missing)
     received = samples[-1].received - samples[0].received
     return missing, missing + received

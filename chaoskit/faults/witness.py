@@ -10,7 +10,7 @@ ear that its own client closed, because its session broke, is left out: it had n
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import median
@@ -22,10 +22,14 @@ from chaoskit.ports import CrowdFacts, Loss, NetSample, Tools
 
 SILENT_FOR_S = 0.4
 """So long without a datagram counts as cut: 20 frames, ten times the longest masked gap."""
-RECENT_S = 10.0
-"""A TCP link is in use when it answered within this time before the fault."""
-STALE_S = 3.0
-"""A peer that reported nothing for so long has had its chance to notice."""
+RECENT_S = {Plane.API: 10.0, Plane.SIGNAL: 25.0}
+"""Answers of a TCP link count as recent for so long; signalling has a keepalive every 20 s."""
+LOOK_BACK_S = 5.0
+"""Media samples come once a second; the last few before the fault are what is usual."""
+LINK_FAILURES = frozenset(("eof", "reset", "refused", "timeout"))
+"""Why a connection is lost to its link. Kicked, destroyed or moved is somebody's decision."""
+WATCHED_S = 2.5
+"""An ear that was open for so long is due: two samples, a second apart, and their way to us."""
 WITNESS = "peers (crowd facts)"
 
 
@@ -35,7 +39,8 @@ class Use:
 
     `users`: joined participants. `every_s`: longest recent pause between two answers on a TCP link
     (the pause since the last one included), None = no recent answers. `rtt_ms`, `transit_ms`: the
-    medians before the fault; transit by participant, in the order of `users`.
+    medians before the fault; transit by participant, in the order of `users`, and so is `per_s`:
+    datagrams that arrived a second.
     """
 
     link: str
@@ -45,6 +50,7 @@ class Use:
     every_s: float | None = None
     rtt_ms: float | None = None
     transit_ms: tuple[float, ...] = ()
+    per_s: tuple[float, ...] = ()
 
 
 def uses(links: Sequence[LinkSpec], tools: Tools) -> tuple[Use, ...]:
@@ -65,9 +71,9 @@ def handle(links: Sequence[LinkSpec], tools: Tools) -> dict[str, Any]:
 
 def uses_of(undo: Undo) -> tuple[Use, ...]:
     """Return what `handle` wrote, after a journal's round trip too."""
+    listed = ("users", "transit_ms", "per_s")
     return tuple(
-        Use(**{**raw, "users": tuple(raw["users"]), "transit_ms": tuple(raw["transit_ms"])})
-        for raw in undo.handle["in_use"]
+        Use(**{**raw, **{key: tuple(raw[key]) for key in listed}}) for raw in undo.handle["in_use"]
     )
 
 
@@ -128,26 +134,28 @@ async def cut_effect(undo: Undo, tools: Tools, *, at_once: bool) -> Effect:
     """
     facts, since, now = tools.need_facts(), at_s(undo), tools.clock.now()
     losses = facts.losses(since_s=since)
-    first_loss = _first_by(losses, lambda loss: loss.participant)
+    failures = [loss for loss in losses if loss.why in LINK_FAILURES]
+    session_end = _first_by([loss for loss in losses if _ends_session(loss)])
     tally, lost, silent = Tally(), 0, 0
     for use in uses_of(undo):
-        on_link = [loss for loss in losses if loss.link == use.link]
+        reported = _first_by([loss for loss in failures if loss.link == use.link])
         if use.plane == Plane.MEDIA:
-            reported = _first_by(on_link, lambda loss: loss.participant)
-            for k in use.users:
-                samples = after(facts.net(k), since)
-                seen_s = _earliest(silent_from(samples), reported.get(k))
+            for k, per_s in zip(use.users, use.per_s, strict=True):
+                # Once its session is over the client closes its ear: that silence is its own.
+                open_until_s = session_end.get(k, now)
+                samples = facts.net(k, since_s=since - LOOK_BACK_S)
+                seen_s = _earliest(
+                    silent_from(samples, per_s, since, open_until_s), reported.get(k)
+                )
                 silent += seen_s is not None
-                watched = len(samples) > 1 and samples[-1].at_s - samples[0].at_s >= SILENT_FOR_S
-                stale = now - since >= STALE_S
-                if seen_s is None and not watched and stale and k in first_loss:
+                watched = min(now, open_until_s) - since >= WATCHED_S
+                if seen_s is None and not watched and k in session_end:
                     tally.ended += 1
                 else:
-                    tally.add(seen_s, due=watched or stale)
+                    tally.add(seen_s, due=watched)
             continue
         stopped_s = _answers_stopped(use, facts, since, now)
         units: tuple[int | None, ...] = (None,) if use.plane == Plane.API else use.users
-        reported = _first_by(on_link, lambda loss: loss.participant)
         for unit in units:
             own = min(reported.values(), default=None) if unit is None else reported.get(unit)
             seen_s = own if own is not None else stopped_s
@@ -158,30 +166,27 @@ async def cut_effect(undo: Undo, tools: Tools, *, at_once: bool) -> Effect:
     return await report(undo, tools, tally, measures, undo.handle.get("share"))
 
 
-def after(samples: Sequence[NetSample], since_s: float) -> list[NetSample]:
-    """Return the samples taken at or after `since_s`, oldest first."""
-    kept: list[NetSample] = []
-    for sample in reversed(samples):
-        if sample.at_s < since_s:
-            break
-        kept.append(sample)
-    kept.reverse()
-    return kept
+def silent_from(
+    samples: Sequence[NetSample], per_s: float, since_s: float, until_s: float
+) -> float | None:
+    """Return when the first silence of `SILENT_FOR_S` within [since_s, until_s] began, or None.
 
-
-def before(samples: Sequence[NetSample], until_s: float, count: int) -> list[NetSample]:
-    """Return the last `count` samples taken before `until_s`, oldest first."""
-    earlier = [s for s in samples if s.at_s < until_s]
-    return earlier[-count:]
-
-
-def silent_from(samples: Sequence[NetSample]) -> float | None:
-    """Return when the first span of `SILENT_FOR_S` without a received datagram began, or None."""
+    A silence is a span in which nothing arrived, or an interval between two samples that lacks so
+    many of the usual `per_s` datagrams a second. Samples from before `since_s` are where the first
+    interval begins.
+    """
     start: NetSample | None = None
-    for sample in samples:
-        if start is None or sample.received != start.received:
-            start = sample
-        elif sample.at_s - start.at_s >= SILENT_FOR_S:
+    for before, later in pairwise(s for s in samples if s.at_s <= until_s):
+        if later.at_s <= since_s:
+            continue
+        lacking_s = later.at_s - before.at_s - (later.received - before.received) / per_s
+        if lacking_s >= SILENT_FOR_S:
+            return max(before.at_s, since_s)
+        if later.received != before.received or before.at_s < since_s:
+            start = None
+            continue
+        start = start or before
+        if later.at_s - start.at_s >= SILENT_FOR_S:
             return start.at_s
     return None
 
@@ -202,19 +207,21 @@ def _use(link: LinkSpec, tools: Tools, facts: CrowdFacts, now: float) -> Use | N
         if k in presence and presence[k].state == "joined" and presence[k].node == link.service
     ]
     if link.plane == Plane.MEDIA:
-        recent = {k: before(facts.net(k), now + 1e-9, 3) for k in here}
+        recent = {k: facts.net(k, since_s=now - LOOK_BACK_S) for k in here}
         users = [k for k in here if is_rising(recent[k])]
-        transit = tuple(median(s.transit_ms for s in recent[k]) for k in users)
         if not users:
             return None
+        transit = tuple(median(s.transit_ms for s in recent[k][-3:]) for k in users)
         return Use(
             link=link.name,
             group=group.name,
             plane=link.plane,
             users=tuple(users),
             transit_ms=transit,
+            per_s=tuple(_rate(recent[k]) for k in users),
         )
-    answers = [(t, ms) for t, ms in facts.rtt_ms(link.name) if now - RECENT_S <= t <= now]
+    from_s = now - RECENT_S[Plane(link.plane)]
+    answers = [(t, ms) for t, ms in facts.rtt_ms(link.name) if from_s <= t <= now]
     users = here if link.plane == Plane.SIGNAL else list(group.members()) if answers else []
     if not users:
         return None
@@ -240,16 +247,27 @@ def _answers_stopped(use: Use, facts: CrowdFacts, since: float, now: float) -> f
     last = max((t for t, _ in facts.rtt_ms(use.link) if t >= since), default=since)
     if now - last < max(2 * use.every_s, SILENT_FOR_S):
         return None
-    heard_of = any(facts.net(k) and facts.net(k)[-1].at_s > last + use.every_s for k in use.users)
-    return last if heard_of else None
+    alive = any(facts.net(k, since_s=last + use.every_s) for k in use.users)
+    return last if alive else None
 
 
-def _first_by(losses: Sequence[Loss], key: Callable[[Loss], int]) -> dict[int, float]:
+def _first_by(losses: Sequence[Loss]) -> dict[int, float]:
     first: dict[int, float] = {}
     for loss in losses:
-        k = key(loss)
-        first[k] = min(loss.at_s, first.get(k, loss.at_s))
+        first[loss.participant] = min(loss.at_s, first.get(loss.participant, loss.at_s))
     return first
+
+
+def _ends_session(loss: Loss) -> bool:
+    """Whether a client is out of its room after this: its signalling went, or it was sent away."""
+    plane = loss.link.split(".")[1]
+    return plane == Plane.SIGNAL or loss.why not in LINK_FAILURES
+
+
+def _rate(samples: Sequence[NetSample]) -> float:
+    """Return datagrams a second over samples of which the last two rose."""
+    span_s = samples[-1].at_s - samples[0].at_s
+    return (samples[-1].received - samples[0].received) / span_s
 
 
 def _earliest(*moments: float | None) -> float | None:

@@ -23,8 +23,8 @@ A_SECOND = 50
 class FakeCrowd:
     """Everybody is joined in room 1 of `node`, except those in `away`.
 
-    `closes_ear`: a participant that lost its signalling closes its media socket and says no more
-    about it. `deaf`: commands are accepted and change nothing.
+    `closes_ear`: a participant that lost its signalling closes its media socket, so that its
+    counters stand still. `deaf`: commands are accepted and change nothing.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class FakeCrowd:
         self.muted: set[int] = set()
         self.closes_ear = False
         self.deaf = False
-        self.silent_facts = False
+        self.extra_losses: list[Loss] = []
         self.counts: dict[str, float] = {}
         self.codes: dict[int, int] = {}
         self.failing: set[str] = set()
@@ -78,17 +78,17 @@ class FakeCrowd:
                 Loss(at_s=noticed_s, participant=k, link=harm.link, why="reset")
                 for k in self._here(group)
             ]
-        return found
+        return [*found, *(x for x in self.extra_losses if since_s <= x.at_s <= self._told_s())]
 
-    def net(self, participant: int) -> Sequence[NetSample]:
+    def net(self, participant: int, *, since_s: float = float("-inf")) -> Sequence[NetSample]:
         link = f"{self._crowd.group_of(participant).name}.media.{self.node}"
         samples, received, missing = [], 0, 0
         moments = [i * SAMPLE_S for i in range(int(self._told_s() / SAMPLE_S) + 1)]
         lost_s = self._session_lost_s(participant)
         for before_s, at_s in pairwise([-SAMPLE_S, *moments]):
-            if self.closes_ear and lost_s is not None and at_s > lost_s:
-                break
             due = round((at_s - before_s) * A_SECOND)
+            if self.closes_ear and lost_s is not None and at_s > lost_s:
+                due = 0
             harms = [h for h in self._proxy.harms if h.link == link and h.covers(at_s)]
             lost = _lost(harms, due, participant)
             cut = any(_is_cut(h) for h in harms)
@@ -104,7 +104,7 @@ class FakeCrowd:
                     transit_ms=USUAL_TRANSIT_MS + _delay_ms(harms, "downstream"),
                 )
             )
-        return samples
+        return [sample for sample in samples if sample.at_s >= since_s]
 
     def rtt_ms(self, link: str) -> Sequence[tuple[float, float]]:
         found = []
@@ -166,7 +166,7 @@ class FakeCrowd:
         return min(moments, default=None)
 
     def _told_s(self) -> float:
-        return -1.0 if self.silent_facts else self._clock.now() - self.report_lag_s
+        return self._clock.now() - self.report_lag_s
 
 
 def _is_cut(harm: Harm) -> bool:

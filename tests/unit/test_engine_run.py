@@ -88,7 +88,7 @@ async def test_a_fault_is_written_injected_read_back_proven_and_healed_in_that_o
     assert (injecting.at_s, healed.at_s) == (10.0, 20.0)
     assert active.active
     assert healed.confirmed
-    assert (effect.effect.affected, effect.effect.targeted) == (3, 3)
+    assert (effect.effect.affected, effect.effect.targeted) == (2, 2)
     assert effect.effect.first_s == pytest.approx(10.0)
 
 

@@ -226,6 +226,9 @@ def test_media_samples_are_kept_per_participant(shard: Shard, tail: FactTail) ->
         NetSample(at_s=2.0, received=99, missing=0, late=0, sent=0, transit_ms=0.5),
     ]
     assert [sample.received for sample in tail.net(FIRST)] == [50]
+    later_s = tail.net(SECOND)[-1].at_s
+    assert list(tail.net(SECOND, since_s=later_s)) == list(tail.net(SECOND))[-1:]
+    assert list(tail.net(SECOND, since_s=later_s + 0.001)) == []
     assert list(tail.net(HOST)) == []
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from chaoskit.errors import AdapterError
 from chaoskit.faults.loss import least_missing
-from chaoskit.faults.registry import KINDS, fault_class, parse_fault
+from chaoskit.faults.registry import KINDS, fault_class, heal, parse_fault
+from chaoskit.faults.witness import silent_from
 from chaoskit.model import (
     At,
     Crowd,
@@ -20,6 +21,7 @@ from chaoskit.model import (
     Toxic,
     Undo,
 )
+from chaoskit.ports import Loss, NetSample
 from tests.unit.fake_run import CROWD, GUEST, HOST, FakeRun, fake_run
 
 pytestmark = pytest.mark.unit
@@ -117,29 +119,99 @@ async def test_the_proxys_own_word_is_no_proof(kind: str) -> None:
     assert effect.affected == 0
 
 
-async def test_a_drop_counts_each_link_in_use_once() -> None:
+async def test_each_link_in_use_counts_once() -> None:
     run = fake_run()
-    effect = await seen(run, await inject(run, EVERY_KIND["drop"]))
+    effect = await seen(run, await inject(run, EVERY_KIND["blackhole"]))
     assert (effect.affected, effect.targeted) == (3, 3)
     assert effect.measures["connections_lost"] == 2
     assert effect.measures["media_silent"] == 1
     assert effect.witness.startswith("peers")
 
 
-async def test_a_drop_that_spares_the_media_is_not_whole() -> None:
+async def test_a_cut_that_spares_the_media_is_not_whole() -> None:
     run = fake_run()
-    undo = await inject(run, EVERY_KIND["drop"])
+    undo = await inject(run, EVERY_KIND["blackhole"])
     run.proxy.harms = [h for h in run.proxy.harms if ".media." not in h.link]
     effect = await seen(run, undo)
     assert (effect.affected, effect.targeted) == (2, 3)
 
 
-async def test_an_ear_that_its_client_closed_has_nothing_to_notice() -> None:
+@pytest.mark.parametrize("honest_media", [True, False])
+async def test_an_ear_that_its_client_closed_proves_nothing(honest_media: bool) -> None:
+    """The reset of the signalling ends the session, and the ear with it: its silence is its own."""
     run = fake_run()
     run.crowd.closes_ear = True
-    effect = await seen(run, await inject(run, EVERY_KIND["drop"]))
+    undo = await inject(run, EVERY_KIND["drop"])
+    if not honest_media:
+        run.proxy.harms = [h for h in run.proxy.harms if ".media." not in h.link]
+    effect = await seen(run, undo)
     assert (effect.affected, effect.targeted) == (2, 2)
     assert effect.measures["closed"] == 1
+
+
+async def test_being_moved_or_kicked_is_no_loss_of_a_link() -> None:
+    run = fake_run(honest=False)
+    undo = await inject(run, EVERY_KIND["drop"])
+    run.crowd.extra_losses = [
+        Loss(at_s=13.0, participant=HOST, link="host.api.directory", why="moved"),
+        Loss(at_s=13.1, participant=HOST, link="host.signal.room-a", why="kicked"),
+    ]
+    effect = await seen(run, undo)
+    assert effect.affected == 0
+
+
+async def test_a_loss_on_another_link_is_not_this_faults() -> None:
+    run = fake_run(honest=False)
+    undo = await inject(run, fault("drop", "host.signal.*"))
+    run.crowd.extra_losses = [
+        Loss(at_s=13.0, participant=HOST, link="host.api.directory", why="reset")
+    ]
+    assert (await seen(run, undo)).affected == 0
+
+
+def samples(*received: int, every_s: float = 1.0, from_s: float = 10.0) -> list[NetSample]:
+    return [
+        NetSample(at_s=from_s + i * every_s, received=n, missing=0, late=0, sent=0, transit_ms=0.0)
+        for i, n in enumerate(received)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("received", "since_s", "began_s"),
+    [
+        ((0, 50, 100, 150), 11.2, None),
+        # Half a second is lacking in the interval in which the cut began.
+        ((0, 50, 75, 125), 11.5, 11.5),
+        ((0, 50, 50, 100), 11.0, 11.0),
+        # A third of the datagrams lost is no silence, however long it goes on.
+        ((0, 50, 85, 120, 155, 190, 225), 11.0, None),
+        # What happened before the fault is not the fault's.
+        ((0, 0, 0, 50, 100, 150), 12.0, None),
+        # Nor is what happened after the session was over.
+        ((0, 50, 100, 150, 200, 200, 200), 11.0, None),
+    ],
+)
+def test_silence_is_what_is_missing_between_two_samples(
+    received: tuple[int, ...], since_s: float, began_s: float | None
+) -> None:
+    assert silent_from(samples(*received), 50.0, since_s, 14.0) == began_s
+
+
+def test_short_samples_add_up_to_one_silence() -> None:
+    dense = samples(0, 10, 20, 20, 20, 20, 30, every_s=0.2)
+    assert silent_from(dense, 50.0, 10.3, 20.0) == pytest.approx(10.4)
+    assert silent_from(dense[:5], 50.0, 10.3, 20.0) == pytest.approx(10.4)
+    assert silent_from(dense[:4], 50.0, 10.3, 20.0) is None
+
+
+async def test_a_cut_of_one_second_is_seen_between_samples_a_second_apart() -> None:
+    run = fake_run()
+    spec = fault("drop", "listeners.media.*", duration_s=1.0)
+    undo = await inject(run, spec, at_s=12.2)
+    await run.clock.advance(1.0)
+    await heal(undo, run.tools)
+    effect = await seen(run, undo, after_s=2.0)
+    assert (effect.affected, effect.targeted) == (10, 10)
 
 
 async def test_units_that_cannot_have_noticed_yet_are_pending_not_targeted() -> None:

@@ -87,6 +87,8 @@ def test_the_embedded_stack_has_its_services_and_links() -> None:
     assert "directory.media.room-a" not in names
     with pytest.raises(KeyError):
         stack.links(["host"], {})
+    names_with_canary = [link.name for link in stack.links(["host", "canary"])]
+    assert len(names_with_canary) == len(set(names_with_canary))
 
 
 def test_the_command_lines_of_a_stack_are_filled_in() -> None:
