@@ -4,7 +4,6 @@ ChaosKitError            (never raised itself)
 ├── InvalidInput         exit 2   usage, or a file that does not parse or validate
 ├── PlanRefused          exit 3   blast radius, no match, no mechanism
 ├── EnvironmentMissing   exit 4   something this machine lacks or refuses
-├── NotSteady            exit 5   the system was not steady before anything was injected
 └── AdapterError         exit 4   a service answered with an error or not at all
 """
 
@@ -42,12 +41,6 @@ class EnvironmentMissing(ChaosKitError):
     """The machine lacks something, or a service did not come up."""
 
     exit_code = 4
-
-
-class NotSteady(ChaosKitError):
-    """The steady state did not hold before the first injection; nothing was injected."""
-
-    exit_code = 5
 
 
 class AdapterError(ChaosKitError):

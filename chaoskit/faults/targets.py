@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chaoskit.errors import PlanRefused
-from chaoskit.model import BlastRadius, Crowd, LinkSpec, Plane, Target, TargetKind
+from chaoskit.model import BlastRadius, Crowd, LinkSpec, Target, TargetKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +79,6 @@ def by_group(participants: Iterable[int], crowd: Crowd) -> Mapping[str, int]:
     wanted = set(participants)
     counts = {g.name: len(wanted.intersection(g.members())) for g in crowd.groups}
     return {name: n for name, n in counts.items() if n}
-
-
-def is_media(link: LinkSpec) -> bool:
-    """Return whether the link carries media."""
-    return link.plane == Plane.MEDIA
 
 
 def _group_words(crowd: Crowd) -> tuple[str, ...]:

@@ -95,10 +95,6 @@ class RunFolder:
         """Return the facts file of a crowd shard."""
         return self.path / f"facts-{shard}.jsonl"
 
-    def fact_files(self) -> list[Path]:
-        """Return the facts files that are there, by name."""
-        return sorted(self.path.glob("facts-*.jsonl"))
-
     def ready(self, service: str) -> Path:
         """Return the file that a service writes when it serves."""
         return self.path / "ready" / f"{service}.json"

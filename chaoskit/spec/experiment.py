@@ -110,13 +110,6 @@ def load_experiment(
     return other
 
 
-def parse_experiment(document: YamlDocument) -> Experiment:
-    """Return the experiment of a parsed document. Raises as `load_experiment`."""
-    experiment = _experiment(document)
-    _control(document, experiment)
-    return experiment
-
-
 def _control(document: YamlDocument, experiment: Experiment) -> Experiment | None:
     if experiment.control is None:
         return None

@@ -1,8 +1,8 @@
 """What a crowd shard is given at prepare (a JSON file) and what it can be told later (unix socket).
 
 The plan holds everything a shard needs for the whole run; stopping the engine changes nothing that
-the crowd does (DESIGN §10). Commands are JSON lines: {"id", "cmd", "p": [...], "ttl_s", ...} and are
-answered {"id", "ok": true} or {"id", "ok": false, "error"}.
+the crowd does (DESIGN §10). Commands are JSON lines: {"id", "cmd", "p": [...], "ttl_s", ...}; they
+are answered {"id", "ok": true} or {"id", "ok": false, "error"}.
 """
 
 import json
@@ -17,8 +17,8 @@ class GroupPlan:
     """Rules and endpoints that all members of a group in this shard share.
 
     `api`: base URL of the directory through the group's api link. `signal`: node → ws URL.
-    `media`: node → "ip:port" of the group's UDP link. `api_link`, `signal_links`, `media_links` give
-    the link names for facts. Reconnect and find fields as in model.ClientRules.
+    `media`: node → "ip:port" of the group's UDP link. `api_link`, `signal_links` and `media_links`
+    give the link names for facts. Reconnect and find fields as in model.ClientRules.
     """
 
     name: str
@@ -42,7 +42,10 @@ class GroupPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantPlan:
-    """One participant: number, group, arrival (run time); `band` when it speaks; `candidate` for the lease."""
+    """One participant: number, group, arrival (run time).
+
+    `band` when it speaks; `candidate` for the host lease; `leave_s`: when it leaves for good.
+    """
 
     k: int
     group: str
@@ -66,7 +69,7 @@ class ShardPlan:
     """Everything one shard does in a run. Paths are relative to the run folder (its cwd).
 
     `origin_s`: monotonic seconds of run time 0. `sentinel`: "ip:port" of this shard's sentinel UDP
-    link, "" for none (only shards with listeners have one). `pcap` nothing: captures are the tests'.
+    link, "" for none (only shards with listeners have one).
     """
 
     version: int

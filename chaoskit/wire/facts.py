@@ -1,8 +1,8 @@
 """What crowd shards report: one JSON object a line in `facts-<shard>.jsonl`.
 
 Every fact has `t` (monotonic seconds) and a kind (`k` on the wire). `p` is the participant number.
-Written by services.crowd alone, read by journal.facts and by oracles; the format is versioned by the
-`shard` fact that opens each file.
+Written by services.crowd alone, read by journal.facts and by oracles; the format is versioned by
+the `shard` fact that opens each file.
 """
 
 import json
@@ -157,7 +157,7 @@ class Stage(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicChanged(Fact):
-    """A microphone changed. `mic`: beacon | silence | private | closed; `index`: beacon index then."""
+    """A microphone changed to beacon | silence | private | closed; `index`: beacon index then."""
 
     kind: ClassVar[str] = "mic"
     p: int
@@ -177,7 +177,7 @@ class SentSymbol(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ear(Fact):
-    """From slot `s` on, ear `p` has code `c` (INTERFACES of audio.listening) until its next Ear fact.
+    """From slot `s` on, ear `p` has code `c` (audio.codes) until its next Ear fact.
 
     Valid up to the shard's last Mark.
     """
@@ -192,7 +192,7 @@ class Ear(Fact):
 class HeardSymbols(Fact):
     """About once a second, for each ear that hears: which index of which band played in slot `s`.
 
-    `p`, `band`, `index`, `arrival_ms` (arrival of that datagram relative to `t`) are parallel lists.
+    `p`, `band`, `index`, `arrival_ms` (arrival of the datagram relative to `t`) are parallel lists.
     """
 
     kind: ClassVar[str] = "heard"

@@ -265,14 +265,16 @@ def parse_server_message(text: str) -> ServerMessage:
         raise ValueError("not a message of the Janus API")
     plugin_data = message.get("plugindata")
     data = (plugin_data if isinstance(plugin_data, dict) else message).get("data")
-    error = message.get("error")
+    refusal = message.get("error")
     return ServerMessage(
         keyword=message["janus"],
         transaction=message.get("transaction"),
         session_id=message.get("session_id"),
         sender=message.get("sender"),
         data=data if isinstance(data, dict) else None,
-        error=(int(error["code"]), str(error["reason"])) if isinstance(error, dict) else None,
+        error=(
+            (int(refusal["code"]), str(refusal["reason"])) if isinstance(refusal, dict) else None
+        ),
         fields=message,
     )
 
