@@ -49,6 +49,7 @@ def test_the_summary_is_json_and_has_what_the_result_needs() -> None:
         "recovery",
         "fresh_room",
         "faults",
+        "canary",
         "harness",
     ]
     assert (found["verdict"], found["valid"], found["invalid_because"]) == ("held", True, [])

@@ -1,0 +1,66 @@
+"""The canary group: who it is, that it is no audience, how it is counted by phase of the fault."""
+
+import pytest
+
+from chaoskit.checks.canary import canary_rows
+from chaoskit.checks.canary_group import CANARY, STAY_S, with_canary
+from chaoskit.checks.summary import summarise
+from tests.unit.histories import HandMade, drop
+
+pytestmark = pytest.mark.unit
+
+
+def night() -> HandMade:
+    """A minute with a drop from 20 s to 30 s and canaries from 10 s on."""
+    plain = HandMade(faults=[drop(at_s=20.0)], method_zero_s=10.0)
+    run = HandMade.of(with_canary(plain.experiment), ear_delay_s=0.0)
+    run.listeners = plain.listeners
+    run.inject("drop-host", 20.0, 30.0)
+    return run
+
+
+def test_one_canary_a_second_after_everybody_else_s_numbers() -> None:
+    plain = HandMade(faults=[drop()], method_zero_s=10.0)
+    group = with_canary(plain.experiment).crowd.groups[-1]
+    assert (group.name, group.role, group.first) == (CANARY, CANARY, max(plain.everyone) + 1)
+    assert group.count == 60 - 10 - STAY_S
+    assert group.arrive_from_s == 10.0
+    assert group.arrive_over_s == group.count
+    assert group.stay_s == STAY_S
+
+
+def test_an_experiment_without_faults_gets_none() -> None:
+    experiment = HandMade(method_zero_s=10.0).experiment
+    assert with_canary(experiment) is experiment
+
+
+def test_canaries_are_no_audience() -> None:
+    run = night()
+    canary = run.experiment.crowd.groups[-1]
+    run.join(canary.members(), 12.0)
+    found = summarise(run.history())
+    assert found["listeners"]["planned"] == 20
+    assert found["listeners"]["joined"] == 0
+    assert {row["group"] for row in found["recovery"]} == {"host", "guest", "owner", "listeners"}
+
+
+def test_canaries_are_counted_by_the_phase_in_which_they_tried() -> None:
+    run = night()
+    first = run.experiment.crowd.groups[-1].first
+    run.join([first], 12.0)
+    run.try_in_vain([first + 1, first + 2], 22.0)
+    run.join([first + 3], 24.0)
+    run.join([first + 4], 40.0)
+    run.hear([first + 4], 40.0, 43.0, 1)
+    rows = {row["phase"]: row for row in canary_rows(run.history())}
+    assert {phase: (row["tried"], row["joined"], row["heard"]) for phase, row in rows.items()} == {
+        "before": (1, 1, 0),
+        "during": (3, 1, 0),
+        "after": (1, 1, 1),
+    }
+
+
+def test_one_whose_time_was_not_up_at_the_end_says_nothing() -> None:
+    run = night()
+    run.try_in_vain([run.experiment.crowd.groups[-1].first], 58.0)
+    assert canary_rows(run.history()) == []
