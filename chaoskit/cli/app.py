@@ -2,42 +2,74 @@
 
 import os
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from chaoskit import __version__
+from chaoskit.cli.interrupted import Interrupted
+from chaoskit.cli.streams import lasting_streams
 from chaoskit.errors import ChaosKitError
 from chaoskit.report.result import EXIT_CODES
 
-_EPILOG = "Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES) + "."
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
 
 app = typer.Typer(
     name="chaoskit",
     help=(
         "Break a live audio room on purpose, and hear from every listener whether it heals.\n\n"
-        "  chaoskit replay launch-night    the launch night of May 2023, for real\n\n"
-        "  chaoskit run experiments/host-drop-fresh-room.yaml\n\n"
-        "  chaoskit plan experiments/host-drop-fresh-room.yaml    starts nothing"
+        "\b\n"
+        "  chaoskit replay launch-night         the launch night of May 2023, for real\n"
+        "  chaoskit run host-drop-fresh-room    one experiment; a path to a file works too\n"
+        "  chaoskit plan host-drop-fresh-room   what it would do; starts nothing"
     ),
     epilog=_EPILOG,
     no_args_is_help=True,
     add_completion=True,
-    pretty_exceptions_show_locals=False,
+    # Plain text: rich would double the time that `--help` takes.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 RunsDir = Annotated[
     Path,
-    typer.Option("--runs-dir", envvar="CHAOSKIT_RUNS", help="Where run folders are made."),
+    typer.Option(
+        "--runs-dir",
+        metavar="DIR",
+        envvar="CHAOSKIT_RUNS",
+        help="Where run folders are.",
+    ),
 ]
-Format = Annotated[str, typer.Option("--format", help="text or json (on stdout).")]
+Format = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="text or json (on stdout).")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of schedule and proxy decisions.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Seed of the schedule and the proxy's decisions."),
+]
 Listeners = Annotated[
-    int | None, typer.Option("--listeners", help="Real listeners instead of the file's number.")
+    int | None,
+    typer.Option("--listeners", metavar="N", help="Real listeners instead of the file's number."),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="N",
+        help="How many people a listener stands for (1000 or 1:1000), instead of --listeners.",
+    ),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", metavar="NAME", help="Remedies of the directory instead of the file's."
+    ),
 ]
 
 
@@ -68,16 +100,13 @@ def root(
     short_help="Run experiments and judge them by what listeners heard.",
 )
 def run(
-    files: Annotated[list[str], typer.Argument(help="Experiment files or ids.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Experiment files or ids.")],
     seed: Seed = None,
     listeners: Listeners = None,
     control: Annotated[
         bool, typer.Option("--control", help="Run the other half of the pair (its `control:`).")
     ] = False,
-    profile: Annotated[
-        str | None,
-        typer.Option("--profile", help="Remedies of the directory instead of the file's."),
-    ] = None,
+    profile: Profile = None,
     runs_dir: RunsDir = Path("runs"),
     format: Format = "text",
     quiet: Quiet = False,
@@ -105,9 +134,12 @@ def run(
     short_help="Execute a written incident and compare the run with the record.",
 )
 def replay(
-    incident: Annotated[str, typer.Argument(help="An incident id or the folder of one.")],
+    incident: Annotated[
+        str, typer.Argument(metavar="INCIDENT", help="An incident id or the folder of one.")
+    ],
     seed: Seed = None,
     listeners: Listeners = None,
+    scale: Scale = None,
     runs_dir: RunsDir = Path("runs"),
     format: Format = "text",
     quiet: Quiet = False,
@@ -121,6 +153,7 @@ def replay(
             incident,
             seed=seed,
             listeners=listeners,
+            scale=scale,
             runs_dir=runs_dir,
             as_json=format == "json",
             quiet=quiet,
@@ -130,20 +163,31 @@ def replay(
 
 @app.command(epilog="Example: chaoskit plan launch-night")
 def plan(
-    what: Annotated[str, typer.Argument(help="An experiment file or id, or an incident id.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="An experiment file or id, or an incident.")
+    ],
     seed: Seed = None,
     listeners: Listeners = None,
+    scale: Scale = None,
+    profile: Profile = None,
     control: Annotated[bool, typer.Option("--control", help="The other half of the pair.")] = False,
 ) -> None:
     """Show resolved targets, schedule, undo and proof of each fault. Starts nothing."""
     from chaoskit.cli.commands import show_plan
 
-    raise typer.Exit(show_plan(what, seed=seed, listeners=listeners, control=control))
+    raise typer.Exit(
+        show_plan(
+            what, seed=seed, listeners=listeners, scale=scale, profile=profile, control=control
+        )
+    )
 
 
 @app.command(epilog="Example: chaoskit validate experiments/*.yaml")
 def validate(
-    files: Annotated[list[str], typer.Argument(help="Experiment files or ids, or incident ids.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Experiment files or ids, or incidents."),
+    ],
 ) -> None:
     """Read files and print every error with file:line:column. Starts nothing."""
     from chaoskit.cli.commands import validate_files
@@ -165,7 +209,10 @@ def heal(
 
 @app.command("list", epilog="Example: chaoskit list faults")
 def list_(
-    what: Annotated[str, typer.Argument(help="experiments, faults, checks, incidents or runs.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="WHAT", help="experiments, faults, checks, incidents or runs."),
+    ],
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """List what there is."""
@@ -189,32 +236,54 @@ def report(
 
 def render_error(error: ChaosKitError) -> None:
     """Print an error with its hint and exit code on stderr."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    body = Text(error.message)
-    for note in getattr(error, "__notes__", ()):
-        body.append(f"\n{note}", style="dim")
-    if error.hint:
-        body.append(f"\nhint: {error.hint}", style="bold")
-    body.append(f"   exit {error.exit_code}", style="dim")
-    console.print(body)
+    _print_problem([error.message, *getattr(error, "__notes__", ())], error.hint, error.exit_code)
 
 
-def main(argv: list[str] | None = None) -> NoReturn:
+def render_bug(error: Exception) -> None:
+    """Print on stderr that chaoskit failed, where, and what to do with the traceback."""
+    message = f"chaoskit has a bug: {type(error).__name__}: {error}{_place_of(error)}"
+    notes = [str(note) for note in getattr(error, "__notes__", ())]
+    kept = any("traceback" in note for note in notes)
+    hint = "please report it with that file" if kept else "CHAOSKIT_DEBUG=1 shows the traceback"
+    _print_problem([message, *notes], hint, 1)
+
+
+def _place_of(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "chaoskit" in frame.filename]
+    return f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+
+
+def _print_problem(lines: Sequence[str], hint: str | None, code: int) -> None:
+    text = "\n".join(lines)
+    if hint:
+        text += f"\n\nhint: {hint}"
+    if sys.stderr:
+        # Not by rich, whose import takes longer than most commands that fail.
+        sys.stderr.write(f"{text}   exit {code}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with the command's code."""
+    with lasting_streams():
+        code = _code_of(list(sys.argv[1:] if argv is None else argv))
+    raise SystemExit(code)
+
+
+def _code_of(arguments: list[str]) -> int:
+    """Return the exit code of a command line; whatever it raises is rendered."""
     try:
-        app(args=argv, prog_name="chaoskit")
-    except ChaosKitError as error:
+        app(args=arguments, prog_name="chaoskit")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except Exception as error:
+        if isinstance(error, Interrupted):
+            return error.exit_code
         if os.environ.get("CHAOSKIT_DEBUG"):
-            raise
-        render_error(error)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader of our stdout is gone (`| head`): not an error, and nothing to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-    raise SystemExit(0)
+            traceback.print_exception(error)
+        if isinstance(error, ChaosKitError):
+            render_error(error)
+            return error.exit_code
+        render_bug(error)
+        return 1
+    return 0

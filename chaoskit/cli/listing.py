@@ -1,12 +1,10 @@
 """`chaoskit list`: experiments, faults, checks, incidents, runs."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from chaoskit.errors import InvalidInput
-from chaoskit.report.terminal import listing
 
 _KINDS = ("experiments", "faults", "checks", "incidents", "runs")
 
@@ -17,12 +15,15 @@ def show_list(what: str, *, runs_dir: Path) -> int:
         raise InvalidInput(f"there is no list of {what!r}", hint="one of " + ", ".join(_KINDS))
     columns, rows = _rows(what, runs_dir)
     rows = list(rows)
-    console = Console()
-    if console.is_terminal:
-        console.print(listing(columns, rows))
-    else:
+    if not sys.stdout or not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))  # noqa: T201  (rows for other programs)
+        return 0
+    from chaoskit.cli.consoles import data_console, is_ascii
+    from chaoskit.report.terminal import listing
+
+    console = data_console()
+    console.print(listing(columns, rows, ascii_only=is_ascii(console)))
     return 0
 
 

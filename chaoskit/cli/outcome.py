@@ -12,7 +12,15 @@ from chaoskit.cli.live import describe
 from chaoskit.journal.facts import load_facts
 from chaoskit.journal.folder import RunFolder
 from chaoskit.journal.reader import RunJournal, load_journal
-from chaoskit.model import Event, Experiment, RunStatus
+from chaoskit.model import (
+    Aborted,
+    CheckResult,
+    Event,
+    Experiment,
+    GateJudged,
+    RunStatus,
+    Verdict,
+)
 from chaoskit.report.result import RESULT_SCHEMA, RunResult, exit_code
 from chaoskit.report.timeline import Row, timeline_markdown
 
@@ -68,14 +76,49 @@ def judge_run(folder: RunFolder, experiment: Experiment, *, ear_delay_s: float) 
         "books": listener_books(history),
         "folder": str(folder.path),
     }
+    unfinished = _why_unfinished(status, journal.events)
+    if unfinished:
+        # What was seen of a run that did not go to its end says nothing about its end.
+        result |= {"valid": False, "verdict": Verdict.INCONCLUSIVE.value}
+        result["invalid_because"] = unfinished
     return Judged(history=history, journal=journal, result=result)
 
 
-def write_outcome(folder: RunFolder, judged: Judged, frame: Frame) -> RunResult:
-    """Complete the result, write result.json and timeline.md, and return the result."""
+def _why_unfinished(status: RunStatus, events: Sequence[Event]) -> list[str]:
+    match status:
+        case RunStatus.COMPLETED:
+            return []
+        case RunStatus.REFUSED:
+            gates = [e for e in events if isinstance(e, GateJudged) and e.when == "gate"]
+            failed = [r for gate in gates for r in gate.results if r.verdict is not Verdict.HELD]
+            seen = "; ".join(_gate_text(r) for r in failed)
+            return [f"not steady before anything was injected: {seen}" if seen else "refused"]
+        case RunStatus.ABORTED:
+            reasons = [event.reason for event in events if isinstance(event, Aborted)]
+            return [f"aborted: {reason}" for reason in reasons]
+        case RunStatus.INTERRUPTED:
+            return ["stopped by a signal before its end"]
+        case RunStatus.CRASHED:
+            return ["ended by an error before its end"]
+
+
+def _gate_text(result: CheckResult) -> str:
+    unit = f" {result.unit}".rstrip()
+    seen = "nothing" if result.observed is None else f"{result.observed:.3g}{unit}"
+    note = f" ({result.note})" if result.note else ""
+    return f"{result.name} saw {seen}, needs {result.threshold or 'more'}{note}"
+
+
+def write_outcome(
+    folder: RunFolder, judged: Judged, frame: Frame, *, code: int | None = None
+) -> RunResult:
+    """Complete the result, write result.json and timeline.md, and return the result.
+
+    `code`: the exit code of a run that an error ended; others follow from the result.
+    """
     result = {**judged.result, **frame.extra}
     result["artifacts"] = ["journal.jsonl", "result.json", "timeline.md"]
-    result["exit_code"] = exit_code(result)
+    result["exit_code"] = exit_code(result) if code is None else code
     header = judged.journal.header
     assert header is not None
     begun = datetime.fromisoformat(header.started_at).astimezone(UTC)

@@ -1,6 +1,7 @@
 """`chaoskit replay`: an incident as a run, and what the run is worth against the record."""
 
 from dataclasses import replace
+from math import isfinite, nan
 from pathlib import Path
 
 from chaoskit.cli.outcome import Frame, Judged
@@ -22,15 +23,41 @@ def is_incident(name: str) -> bool:
     return name in incident_names() or (Path(name) / "record.yaml").is_file()
 
 
-def load_replay(name: str, *, seed: int | None, listeners: int | None) -> Replay:
-    """Load and compile an incident. Raises InvalidInput."""
+def load_replay(
+    name: str, *, seed: int | None, listeners: int | None, scale: str | None = None
+) -> Replay:
+    """Load and compile an incident. `scale`: people a listener stands for, `1000` or `1:1000`.
+
+    Raises InvalidInput.
+    """
     folder = find_incident(name)
+    if listeners is not None and scale is not None:
+        raise InvalidInput("--scale and --listeners both set the crowd; give one of them")
+    if seed is not None and seed < 0:
+        raise InvalidInput(f"--seed {seed} is out of range; it must be at least 0")
+    people = None if scale is None else _people(scale)
     incident = load_incident(name)
     try:
-        compiled = compile_replay(incident.record, incident.map, seed=seed, listeners=listeners)
+        compiled = compile_replay(
+            incident.record, incident.map, seed=seed, listeners=listeners, scale=people
+        )
     except ReplayError as error:
-        raise InvalidInput(f"{folder}: {error}") from error
+        at = str(folder)
+        if error.where[:1] in ((), ("audience",)):
+            given = f"--scale {scale}" if scale is not None else f"--listeners {listeners}"
+            at = given if (scale, listeners) != (None, None) else at
+        raise InvalidInput(f"{at}: {error}") from error
     return replace(compiled, experiment=replace(compiled.experiment, digest=incident.digest))
+
+
+def _people(scale: str) -> float:
+    try:
+        people = float(scale.removeprefix("1:"))
+    except ValueError:
+        people = nan
+    if not isfinite(people):
+        raise InvalidInput(f'--scale "{scale}" is no scale; write 1000 or 1:1000')
+    return people
 
 
 def play(replay: Replay, *, runs_dir: Path, quiet: bool) -> RunResult:

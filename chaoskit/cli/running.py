@@ -3,22 +3,29 @@
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
+from chaoskit.checks.canary_group import with_canary
 from chaoskit.checks.history import History
 from chaoskit.checks.judging import judge_gate
+from chaoskit.cli.consoles import progress_console
+from chaoskit.cli.interrupted import Interrupted
 from chaoskit.cli.live import LiveTexts, PlainView, SilentView, TerminalView, View
 from chaoskit.cli.outcome import Frame, Judged, judge_run, write_outcome
+from chaoskit.cli.paths import shown_path
 from chaoskit.cli.session import Session, open_session
-from chaoskit.cli.signals import guarded
+from chaoskit.cli.signals import Presses, guarded
 from chaoskit.engine.engine import Engine
-from chaoskit.errors import EnvironmentMissing
+from chaoskit.errors import ChaosKitError, EnvironmentMissing
 from chaoskit.journal.codec import encode
 from chaoskit.journal.facts import load_facts
 from chaoskit.journal.folder import RunFolder
@@ -29,10 +36,13 @@ from chaoskit.model import (
     Experiment,
     FaultHealed,
     FaultInjecting,
+    RunStatus,
     ServiceExited,
     Stack,
 )
 from chaoskit.report.result import RunResult
+
+T = TypeVar("T")
 
 _Results = tuple[CheckResult, ...]
 _TICK_S = 0.2
@@ -53,42 +63,76 @@ class RunOptions:
 def run_experiment(experiment: Experiment, stack: Stack, options: RunOptions) -> RunResult:
     """Run `experiment` and return its result, written to the run folder too.
 
-    Raises Interrupted after a signal (rolled back and sealed), ChaosKitError for what stopped it.
+    A run that a signal stopped after its journal had begun has a result as well, with the status
+    `interrupted`. Raises Interrupted when there was nothing to judge yet, or when the signal came
+    while a complete run was being judged (its result is on disk then); ChaosKitError for what
+    stopped it. Whatever happens, nothing of it runs on.
     """
-    console = Console(stderr=True)
-    return asyncio.run(_guarded_run(experiment, stack, options, console))
+    experiment = with_canary(experiment)
+    console, presses = progress_console(), Presses()
 
-
-async def _guarded_run(
-    experiment: Experiment, stack: Stack, options: RunOptions, console: Console
-) -> RunResult:
     def say(text: str) -> None:
-        console.print(f" {text}", highlight=False, markup=False)
+        console.show_cursor()
+        console.print(f" {text}", soft_wrap=True)
 
-    return await guarded(_Run(experiment, stack, options, console).play(), say)
+    run = _Run(experiment, stack, options, console, presses)
+    result = asyncio.run(guarded(run.play(), presses, say))
+    if presses.first is not None and result["status"] != RunStatus.INTERRUPTED:
+        raise Interrupted(presses.first)
+    return result
 
 
 class _Run:
     """One run; `play` once."""
 
     def __init__(
-        self, experiment: Experiment, stack: Stack, options: RunOptions, console: Console
+        self,
+        experiment: Experiment,
+        stack: Stack,
+        options: RunOptions,
+        console: Console,
+        presses: Presses,
     ) -> None:
         self._experiment = experiment
         self._stack = stack
         self._options = options
         self._console = console
+        self._presses = presses
+        self._folder: RunFolder | None = None
+        self._begun = False
         self._active: dict[str, None] = {}
+        self._stopped_s: float | None = None
+        self._stop_text = ""
 
     async def play(self) -> RunResult:
         """Start, run, stop, judge, write."""
-        started_s = time.monotonic()
-        view = self._view()
-        cancelled = False
+        try:
+            await self._live()
+        except asyncio.CancelledError:
+            if not self._begun:
+                self._line(f"Stopped while starting, nothing was injected{self._kept()}")
+                raise
+        except BaseException as error:
+            await self._record_failure(error)
+            raise
+        try:
+            result = await _to_the_end(self._seal)
+        except Exception as error:
+            self._keep_traceback(error)
+            raise
+        if result["status"] == RunStatus.INTERRUPTED:
+            self._line(f"{self._stop_text}{self._kept()}   exit {result['exit_code']}")
+        return result
+
+    async def _live(self) -> None:
+        """Start the stack, run the engine in it, take it down."""
         async with open_session(
-            self._experiment, self._stack, runs_dir=self._options.runs_dir, say=view.say
+            self._experiment,
+            self._stack,
+            runs_dir=self._options.runs_dir,
+            say=self._view().say,
+            made=self._take_folder,
         ) as session:
-            view = self._view(session.folder.id)
             self._keep_plan(session.folder)
             journal = JournalWriter.create(
                 session.folder.journal,
@@ -97,26 +141,31 @@ class _Run:
                     experiment=self._experiment.id,
                     digest=self._experiment.digest,
                     seed=self._experiment.seed,
-                    started_s=started_s,
+                    started_s=time.monotonic(),
                     origin_s=session.origin_s,
                     argv=sys.argv,
                 ),
             )
-            with contextlib.closing(journal):
-                cancelled = await self._run_engine(session, journal, view)
-        judged = judge_run(session.folder, self._experiment, ear_delay_s=self._stack.ear_delay_s)
-        result = write_outcome(session.folder, judged, self._options.frame(judged))
-        if cancelled:
-            self._console.print(
-                f" journal kept: {session.folder.path}", highlight=False, markup=False
-            )
-            raise asyncio.CancelledError
-        return result
+            self._begun = True
+            with contextlib.closing(journal), self._view(session.folder.id) as view:
+                await self._run_engine(session, journal, view)
+
+    def _take_folder(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def _line(self, text: str) -> None:
+        self._console.print(f" {text}", soft_wrap=True)
+
+    def _kept(self) -> str:
+        if self._folder is None:
+            return ""
+        what = "journal" if self._begun else "logs"
+        return f" · {what} kept: {shown_path(self._folder.path)}"
 
     def _view(self, run_id: str = "") -> View:
         if self._options.quiet:
             return SilentView(self._console)
-        if not self._console.is_terminal or not run_id:
+        if not self._console.is_terminal or self._console.is_dumb_terminal or not run_id:
             return PlainView(self._console)
         texts = LiveTexts(
             title=f"{self._experiment.title} · {self._stack.title}",
@@ -130,7 +179,7 @@ class _Run:
         match event:
             case FaultInjecting():
                 self._active[event.fault_id] = None
-            case FaultHealed():
+            case FaultHealed(confirmed=True):
                 self._active.pop(event.fault_id, None)
 
     def _keep_plan(self, folder: RunFolder) -> None:
@@ -141,8 +190,8 @@ class _Run:
         }
         folder.plan.write_text(json.dumps(plan, indent=1))
 
-    async def _run_engine(self, session: Session, journal: JournalWriter, view: View) -> bool:
-        """Run the engine to its end; return whether a signal stopped it. The stack is down then."""
+    async def _run_engine(self, session: Session, journal: JournalWriter, view: View) -> None:
+        """Run the engine to its end, which a signal may bring about; the stack is down then."""
         engine = Engine(
             self._experiment,
             session.tools,
@@ -154,45 +203,45 @@ class _Run:
 
         def service_exited(name: str, status: int, expected: bool) -> None:
             event = ServiceExited(at_s=clock.now(), service=name, exit=status, expected=expected)
-            journal.append(event)
+            # Whoever tells of exits must go on telling, whether or not it can be written down.
+            with contextlib.suppress(EnvironmentMissing):
+                journal.append(event)
             view.consume(event)
 
         session.runtime.on_exit(service_exited)
-        cancelled = False
-        with view:
-            async with _pumping(session, view):
-                running = asyncio.ensure_future(engine.run())
-                lost = asyncio.ensure_future(session.guardian.lost.wait())
-                stopping_s = 0.0
-                try:
-                    await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
-                except asyncio.CancelledError:
-                    cancelled = True
-                    stopping_s = time.monotonic()
-                    count = len(self._active)
-                    what = f"healing {count} faults ({', '.join(self._active)})"
-                    view.say(f"Stopping: {what if count else 'nothing to heal'}")
-                if cancelled or not running.done():
-                    running.cancel()
-                await asyncio.wait({running})
-                lost.cancel()
-                if cancelled:
-                    healed_s = time.monotonic()
-                    view.say(f"healed after {healed_s - stopping_s:.1f} s")
-            killed = await session.stop_stack()
-            if cancelled:
-                view.say(f"stack down after {time.monotonic() - stopping_s:.1f} s")
-            elif killed:
-                view.say(f"had to be killed: {', '.join(killed)}")
+        async with _pumping(session, view) as pump:
+            running = asyncio.ensure_future(engine.run())
+            lost = asyncio.ensure_future(session.guardian.lost.wait())
+            stopping = False
+            try:
+                await asyncio.wait({running, lost, pump}, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                stopping = True
+                began_s = time.monotonic()
+                view.say(f"{_stopping_text(list(self._active))} …")
+                # An engine that has not taken its first step would not even say that it ended.
+                await asyncio.sleep(0)
+            if not running.done():
+                running.cancel()
+            await asyncio.wait({running})
+            lost.cancel()
+        if stopping:
+            self._stop_text = f"… done {time.monotonic() - began_s:.1f} s"
+            began_s = time.monotonic()
+        killed = await session.stop_stack()
+        if stopping:
+            self._stop_text += f" · stack down {time.monotonic() - began_s:.1f} s"
+        elif killed:
+            view.say(f"had to be killed: {', '.join(killed)}")
         if session.guardian.lost.is_set():
             raise EnvironmentMissing(
                 "the guardian died, and with it the stack", hint="chaoskit heal --all"
             )
-        if running.done() and not running.cancelled():
-            error = running.exception()
-            if error is not None:
-                raise error
-        return cancelled
+        for task in (pump, running):
+            if task.done() and not task.cancelled():
+                error = task.exception()
+                if error is not None:
+                    raise error
 
     def _judge_of(self, session: Session) -> Callable[[str], "asyncio.Future[_Results]"]:
         experiment = self._experiment
@@ -216,10 +265,62 @@ class _Run:
         # In a thread: reading the facts of hundreds must not stop the loop that heals.
         return lambda when: asyncio.ensure_future(asyncio.to_thread(judge, when))
 
+    def _seal(self, failure: BaseException | None = None) -> RunResult:
+        assert self._folder is not None
+        judged = judge_run(self._folder, self._experiment, ear_delay_s=self._stack.ear_delay_s)
+        result, code = judged.result, None
+        if failure is not None:
+            code = failure.exit_code if isinstance(failure, ChaosKitError) else 1
+            result["error"] = str(failure) or type(failure).__name__
+            if result["status"] == RunStatus.INTERRUPTED:
+                result["status"] = RunStatus.CRASHED.value  # nobody asked the engine to stop
+        elif result["status"] == RunStatus.INTERRUPTED and self._presses.first is not None:
+            result["signal"] = signal.Signals(self._presses.first).name
+        return write_outcome(self._folder, judged, self._options.frame(judged), code=code)
+
+    async def _record_failure(self, error: BaseException) -> None:
+        """Keep what a failed run leaves to be read: its traceback, and what can be judged."""
+        if not isinstance(error, ChaosKitError):
+            self._keep_traceback(error)
+        if self._begun:
+            # What ended the run is the news; that it cannot be judged either must not hide it.
+            with contextlib.suppress(Exception):
+                await _to_the_end(lambda: self._seal(error))
+
+    def _keep_traceback(self, error: BaseException) -> None:
+        if self._folder is None:
+            return
+        path = self._folder.path / "crash.txt"
+        with contextlib.suppress(OSError):
+            path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            error.add_note(f"the stack is down; the traceback is in {shown_path(path)}")
+
+
+def _stopping_text(active: list[str]) -> str:
+    if not active:
+        return "Stopping: nothing to heal"
+    faults = "1 fault" if len(active) == 1 else f"{len(active)} faults"
+    return f"Stopping: healing {faults} ({', '.join(active)})"
+
+
+async def _to_the_end(work: Callable[[], T]) -> T:
+    """Return what `work` returns, run in a thread so that signals are still heard.
+
+    A signal does not cut it short: the stack is down by now, and a result is about to be there.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    return task.result()
+
 
 @contextlib.asynccontextmanager
-async def _pumping(session: Session, view: View) -> AsyncIterator[None]:
-    """Read new facts and show them five times a second while the body runs."""
+async def _pumping(session: Session, view: View) -> AsyncIterator["asyncio.Task[None]"]:
+    """Read new facts and show them five times a second while the body runs.
+
+    Yields the task that does it, which ends only by an error.
+    """
 
     async def pump() -> None:
         while True:
@@ -229,7 +330,7 @@ async def _pumping(session: Session, view: View) -> AsyncIterator[None]:
 
     task = asyncio.create_task(pump())
     try:
-        yield
+        yield task
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

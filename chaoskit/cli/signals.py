@@ -6,38 +6,47 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
+from chaoskit.cli.interrupted import Interrupted
+
 T = TypeVar("T")
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(Exception):
-    """The body was stopped by a signal and has rolled back."""
+class Presses:
+    """The signals that asked this process to stop, in order."""
 
-    def __init__(self, signum: int) -> None:
-        """Keep the first signal's number."""
-        super().__init__(signal.Signals(signum).name)
-        self.exit_code = 128 + signum
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.seen: list[int] = []
+
+    @property
+    def first(self) -> int | None:
+        """The signal that the exit code tells of; None when there was none."""
+        return self.seen[0] if self.seen else None
 
 
-async def guarded(body: Coroutine[object, object, T], say: Callable[[str], None]) -> T:
+async def guarded(
+    body: Coroutine[object, object, T], presses: Presses, say: Callable[[str], None]
+) -> T:
     """Run `body` to its end and return its result.
 
-    Signal 1 cancels the body, whose own `finally` heals and takes the stack down. Signal 2 only
-    says so. Signal 3 ends this process at once: the guardian then heals and tears down by itself.
-    Raises Interrupted after a cancelled body has finished.
+    Signal 1 cancels the body, whose own `finally` heals and takes the stack down; it may still
+    return a result. Signal 2 only says so. Signal 3 ends this process at once: the guardian then
+    heals and tears down by itself. `presses` is told of every signal.
+    Raises Interrupted when a signal left no result.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(body)
-    seen: list[int] = []
 
     def on_signal(signum: int) -> None:
-        seen.append(signum)
-        if len(seen) == 1:
+        presses.seen.append(signum)
+        if len(presses.seen) == 1:
             task.cancel()
-        elif len(seen) == 2:
-            say("still healing; once more to leave it to the guardian, then: chaoskit heal")
+        elif len(presses.seen) == 2:
+            say("Still healing; once more leaves it to the guardian (then: chaoskit heal)")
         else:
+            say("Left to the guardian; chaoskit heal shows what became of it")
             os._exit(128 + signum)
 
     for signum in _STOPPING:
@@ -45,8 +54,8 @@ async def guarded(body: Coroutine[object, object, T], say: Callable[[str], None]
     try:
         return await task
     except asyncio.CancelledError:
-        if seen:
-            raise Interrupted(seen[0]) from None
+        if presses.first is not None:
+            raise Interrupted(presses.first) from None
         raise
     finally:
         for signum in _STOPPING:

@@ -144,7 +144,7 @@ def _audience_size(
     if not 1 <= count <= MOST_LISTENERS:
         raise ReplayError(
             f"{count} real listeners are out of range; 1 to {MOST_LISTENERS} are possible"
-            f" (scale {figure.value / MOST_LISTENERS:.3g} to {figure.value:.3g})",
+            f" (scale {figure.value / MOST_LISTENERS:.3g} to {figure.value:.10g})",
             where,
         )
     return count, figure.value / count

@@ -4,6 +4,7 @@
 that has just ended are shown by the same code.
 """
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,10 +31,12 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
 
 
 def exit_code(result: RunResult) -> int:
-    """Return the exit code of a run (STYLE B6). A signal's code is the caller's to add."""
+    """Return the exit code of a run (STYLE B6): its signal's for one that was interrupted."""
     if result.get("residual_faults"):
         return 20
     status = result["status"]
+    if status == "interrupted":
+        return 128 + signal.Signals[result.get("signal") or "SIGINT"]
     if status == "refused":
         return 5
     if status == "aborted":

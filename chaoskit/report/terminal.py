@@ -9,43 +9,44 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from chaoskit.report.plain_text import to_ascii
 from chaoskit.report.result import RunResult
+from chaoskit.report.words import observed, percent, seconds, threshold
 
 _MARKS = {"held": ("✔", "green"), "deviated": ("✘", "red"), "inconclusive": ("?", "yellow")}
-_ASCII = {"✔": "+", "✘": "x", "·": "-"}
+_EVERYONE = "planned participants: "
 
 
-def _mark(word: str, *, ascii_only: bool) -> Text:
-    sign, style = _MARKS.get(word, ("·", "dim"))
-    return Text(_ASCII.get(sign, sign) if ascii_only else sign, style=style)
+class Pen:
+    """Makes texts, marks and tables, in ASCII where the terminal has nothing else."""
 
+    def __init__(self, *, ascii_only: bool) -> None:
+        """Write UTF-8 unless `ascii_only`."""
+        self._ascii_only = ascii_only
 
-def seconds(value: float | None, unit: str = "") -> str:
-    """Return a duration for people: `2.3 s`, `34 min 34 s`, `never` for None."""
-    if value is None:
-        return "never"
-    text = f"{value:.1f} s" if value < 90 else f"{int(value // 60)} min {int(value % 60):02d} s"
-    return f"{text} {unit}".rstrip()
+    def text(self, text: str, style: str = "") -> Text:
+        """Return `text`; widths are right since it is spelled before it is laid out."""
+        return Text(to_ascii(text) if self._ascii_only else text, style=style)
 
+    def mark(self, verdict: str) -> Text:
+        """Return the sign of a verdict; a dot for what has none."""
+        return self.text(*_MARKS.get(verdict, ("·", "dim")))
 
-def _grid(*widths: int | None) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
-    for width in widths:
-        table.add_column(width=width, overflow="fold")
-    return table
+    def table(self, *columns: tuple[str, str]) -> Table:
+        """Return a table of (title, kind) columns; kind: text (wraps), word (kept), number."""
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+        for title, kind in columns:
+            table.add_column(
+                self.text(title),
+                justify="right" if kind == "number" else "left",
+                overflow="fold",
+                no_wrap=kind != "text",
+            )
+        return table
 
-
-def _table(*columns: tuple[str, str]) -> Table:
-    """Return a table of (title, kind) columns; kind: text (wraps), word (kept whole), number."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for title, kind in columns:
-        table.add_column(
-            title,
-            justify="right" if kind == "number" else "left",
-            overflow="fold",
-            no_wrap=kind != "text",
-        )
-    return table
+    def row(self, table: Table, *cells: str | Text) -> None:
+        """Add a row."""
+        table.add_row(*(self.text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 def end_screen(
@@ -53,28 +54,38 @@ def end_screen(
 ) -> RenderableType:
     """Return the end screen of a run: listeners, fidelity, checks, recovery, faults, harness.
 
-    `whole`: every row of the fidelity table, not only those that emerged or are out of range.
+    `whole`: every row of every table, not only what is news.
     """
-    parts: list[RenderableType] = []
+    pen = Pen(ascii_only=ascii_only)
+    parts: list[RenderableType] = [_head(result, pen)]
     if result.get("error"):
-        parts.append(Text(str(result["error"]), style="red"))
-    parts += _listeners(result)
+        parts.append(pen.text(str(result["error"]), "red"))
+    parts += _listeners(result, pen)
     if result.get("fidelity"):
-        parts += _fidelity(result, ascii_only=ascii_only, whole=whole)
-    if result.get("checks"):
-        parts += _checks(result, ascii_only=ascii_only)
+        parts += _fidelity(result, pen, whole=whole)
+        parts += _hypothesis(result, pen)
+    if result.get("checks") and (whole or not result.get("fidelity")):
+        parts += _checks(result, pen)
     if result.get("recovery"):
-        parts += _recovery(result)
+        parts += _recovery(result, pen, whole=whole)
     if result.get("faults"):
-        parts += _faults(result, ascii_only=ascii_only)
-    parts += _validity(result)
+        parts += _faults(result, pen)
+    parts += _validity(result, pen)
     if result.get("assumed"):
-        parts.append(Text("Assumed, not from the record: " + ", ".join(result["assumed"]) + "."))
-    parts.append(_closing(result))
-    return Padding(Group(*parts), (0, 1))
+        assumed = "; ".join(result["assumed"])
+        parts.append(pen.text(f"Assumed, not from the record: {assumed}."))
+    parts += _closing(result, pen)
+    return Padding(Group(*parts), (0, 1), expand=False)
 
 
-def _listeners(result: RunResult) -> list[RenderableType]:
+def _head(result: RunResult, pen: Pen) -> RenderableType:
+    told = [result["experiment"], result["stack"], result["profile"], f"seed {result['seed']}"]
+    if result.get("scale"):
+        told.append(f"1:{result['scale']:g}")
+    return pen.text(" · ".join(str(word) for word in told), "bold")
+
+
+def _listeners(result: RunResult, pen: Pen) -> list[RenderableType]:
     heard = result.get("listeners")
     if not heard:
         return []
@@ -82,111 +93,119 @@ def _listeners(result: RunResult) -> list[RenderableType]:
     head = f"What {n} real listeners went through"
     if result.get("scale"):
         head += f" (1 stands for {result['scale']:g})"
-    grid = _grid(26, None)
+    grid = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     word = result.get("first_word")
     if word:
-        grid.add_row("  first word heard", seconds(word["value"], word["unit"]) + word["after"])
-    planned = heard["planned_listener_seconds"]
-    silent = heard["silent_listener_seconds"]
-    causes = sorted(heard["silent_by_cause"].items(), key=lambda kv: -kv[1])
+        said = seconds(word["value"], word["unit"]) + word["after"]
+        pen.row(grid, "  first word heard", said)
+    planned, silent = heard["planned_listener_seconds"], heard["silent_listener_seconds"]
     share = 100 * silent / planned if planned else 0.0
-    split = " · ".join(f"{c.replace('_', ' ')} {100 * s / planned:.1f}" for c, s in causes if s)
-    grid.add_row(
-        "  silence",
-        f"{share:.1f} % of {planned:,.0f} planned listener-seconds (run)".replace(",", " ")
-        + (f": {split}" if split else ""),
+    text = f"{share:.1f} % of {_thousands(planned)} planned listener-seconds (run)"
+    causes = sorted(heard["silent_by_cause"].items(), key=lambda kv: -kv[1])
+    split = " · ".join(
+        f"{cause.replace('_', ' ')} {100 * s / planned:.1f}"
+        for cause, s in causes
+        if planned and s >= 0.0005 * planned
     )
+    pen.row(grid, "  silence", text + (f": {split}" if split else ""))
     if heard["howl_listener_seconds"]:
-        grid.add_row("  howl", f"{heard['howl_listener_seconds']:.1f} listener-seconds run")
-    grid.add_row(
+        pen.row(grid, "  howl", f"{heard['howl_listener_seconds']:.1f} listener-seconds run")
+    pen.row(
+        grid,
         "  joined",
         f"{heard['joined']} of {n}, at most {heard['peak']} at once, "
         f"{heard['never_heard']} never heard a speaker",
     )
     fresh = result.get("fresh_room")
-    if fresh:
-        grid.add_row(
+    if fresh and fresh["n"]:
+        pen.row(
+            grid,
             "  in the fresh room",
             f"{100 * fresh['share']:.1f} % of the {fresh['n']} who were in the first: "
             f"first after {seconds(fresh['first_s'], 'run')}, "
             f"p95 {seconds(fresh['p95_s'])}, never {fresh['never']}",
         )
-    return [Text(head, style="bold"), grid, Text("")]
+    return [pen.text(head, "bold"), grid, Text("")]
 
 
-def _fidelity(result: RunResult, *, ascii_only: bool, whole: bool) -> list[RenderableType]:
+def _thousands(value: float) -> str:
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def _fidelity(result: RunResult, pen: Pen, *, whole: bool) -> list[RenderableType]:
     rows: Sequence[Mapping[str, Any]] = result["fidelity"]
     executed = [r for r in rows if r["status"] == "executed"]
     emergent = [r for r in executed if r["basis"] == "emergent"]
-    within = sum(1 for r in emergent if r["within"])
     head = "Fidelity to the record"
     if emergent:
+        within = sum(1 for r in emergent if r["within"])
         head += f", {within} of {len(emergent)} emergent rows within range"
-    shown = [r for r in executed if whole or r["basis"] == "emergent" or not r["within"]]
-    if whole:
-        shown = list(rows)
-    table = _table(
+    shown = [r for r in executed if r["basis"] == "emergent" or not r["within"]]
+    table = pen.table(
         ("", "word"), ("", "text"), ("recorded", "text"), ("replayed", "text"), ("basis", "text")
     )
-    for row in shown:
-        table.add_row(*_fidelity_row(row, ascii_only=ascii_only))
-    parts: list[RenderableType] = [Text(head, style="bold"), table]
+    for row in rows if whole else shown:
+        pen.row(table, *_fidelity_row(row, pen))
+    parts: list[RenderableType] = [pen.text(head, "bold"), table]
     if not whole:
         kept = len(executed) - len(shown)
         told = sum(1 for r in rows if r["status"] == "narrative")
         later = ", ".join(dict.fromkeys(r["event"] for r in rows if r["status"] == "not_yet"))
         more = f"  {kept} scheduled rows kept, {told} narrative"
         more += f", not yet executed: {later}" if later else ""
-        parts.append(Text(f"{more}. All rows: chaoskit report {result['run_id']}", style="dim"))
+        parts.append(pen.text(f"{more}. All rows: chaoskit report {result['run_id']}", "dim"))
     return [*parts, Text("")]
 
 
-def _fidelity_row(row: Mapping[str, Any], *, ascii_only: bool) -> tuple[RenderableType, ...]:
+def _fidelity_row(row: Mapping[str, Any], pen: Pen) -> tuple[str | Text, ...]:
     title = f"{row['event']} {row.get('title', '')}".strip()
     if row.get("reason"):
         title += f" ({row['reason']})"
     if row["status"] == "executed":
-        mark = _mark("held" if row["within"] else "deviated", ascii_only=ascii_only)
+        mark = pen.mark("held" if row["within"] else "deviated")
         kept = row["basis"] == "scheduled" and row["within"]
         basis = row["basis"] + (": kept" if kept else "")
     else:
-        mark = _mark("", ascii_only=ascii_only)
+        mark = pen.mark("")
         basis = row["status"].replace("_", " ")
     return mark, title, str(row["recorded"]), str(row.get("replayed_text") or "-"), basis
 
 
-def _checks(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:
-    title = result.get("hypothesis") or "Checks"
-    table = _table(
+def _hypothesis(result: RunResult, pen: Pen) -> list[RenderableType]:
+    """Say of a replay how its hypothesis did: it is held to the record, not to that."""
+    deviated = [c["name"] for c in result.get("checks", ()) if c["verdict"] == "deviated"]
+    if not deviated:
+        return []
+    name, why = result.get("hypothesis") or "the hypothesis", ", ".join(deviated)
+    return [pen.text(f'As it happened, "{name}" deviated ({why}); a replay is held to its record.')]
+
+
+def _checks(result: RunResult, pen: Pen) -> list[RenderableType]:
+    table = pen.table(
         ("", "word"),
-        (title, "text"),
+        ("check", "text"),
         ("observed", "number"),
         ("threshold", "text"),
         ("population", "text"),
     )
     for check in result["checks"]:
-        observed = check["observed"]
-        unit = check["unit"]
-        if observed is None:
-            text = "-"
-        elif unit == "s":
-            text = f"{observed:.2f} s"
-        else:
-            text = f"{observed:.4g} {unit}".strip()
-        note = f" ({check['note']})" if check.get("note") else ""
-        table.add_row(
-            _mark(check["verdict"], ascii_only=ascii_only),
+        unit, note = check["unit"], f"; {check['note']}" if check.get("note") else ""
+        pen.row(
+            table,
+            pen.mark(check["verdict"]),
             check["name"],
-            text,
-            str(check["threshold"]),
-            f"{check['population']}, n {check['n']}{note}",
+            observed(check["observed"], unit),
+            threshold(str(check["threshold"]), unit),
+            f"{check['n']} {check['population'].removeprefix(_EVERYONE)}{note}",
         )
-    return [table, Text("")]
+    return [pen.text(result.get("hypothesis") or "Checks", "bold"), table, Text("")]
 
 
-def _recovery(result: RunResult) -> list[RenderableType]:
-    table = _table(
-        ("Recovery", "word"),
+def _recovery(result: RunResult, pen: Pen, *, whole: bool) -> list[RenderableType]:
+    table = pen.table(
+        ("", "word"),
         ("group", "word"),
         ("from", "word"),
         ("noticed", "number"),
@@ -198,7 +217,10 @@ def _recovery(result: RunResult) -> list[RenderableType]:
         ("n", "number"),
     )
     for row in result["recovery"]:
-        table.add_row(
+        if row["from"] == "heal" and not whole:
+            continue
+        pen.row(
+            table,
             row["fault"],
             row["group"],
             row["from"],
@@ -209,71 +231,76 @@ def _recovery(result: RunResult) -> list[RenderableType]:
             str(row["never"]),
             str(row["n"]),
         )
-    note = "  Run time until a speaker is heard steadily again, after the fault's effect or heal."
-    return [table, Text(note, style="dim"), Text("")]
+    head = "Recovery (run time until a speaker is steadily heard again)"
+    return [pen.text(head, "bold"), table, Text("")]
 
 
-def _faults(result: RunResult, *, ascii_only: bool) -> list[RenderableType]:
-    table = _table(("", "word"), ("Faults", "text"), ("target", "text"), ("proof", "text"))
+def _faults(result: RunResult, pen: Pen) -> list[RenderableType]:
+    table = pen.table(("", "word"), ("fault", "text"), ("target", "text"), ("proof", "text"))
     for fault in result["faults"]:
-        proven = fault["targeted"] > 0 and fault["affected"] >= 0.9 * fault["targeted"]
-        ok = proven and fault["healed"]
-        table.add_row(
-            _mark("held" if ok else "deviated", ascii_only=ascii_only),
-            f"{fault['id']} ({fault['kind']})",
-            fault["target"],
-            f"{fault['affected']} of {fault['targeted']} {fault.get('unit', '')}"
-            f" by {fault['witness']}" + ("" if fault["healed"] else ", NOT healed"),
-        )
-    return [table, Text("")]
+        if fault["injected_s"] is None:
+            mark, proof = "", "not injected"
+        else:
+            proven = fault["targeted"] > 0 and fault["affected"] >= 0.9 * fault["targeted"]
+            mark = "held" if proven and fault["healed"] else "deviated"
+            proof = f"{fault['affected']} of {fault['targeted']} {fault.get('unit', '')}"
+            proof = f"{proof} by {fault['witness']}" if fault["witness"] else "nobody saw an effect"
+            proof += "" if fault["healed"] else ", NOT healed"
+        pen.row(table, pen.mark(mark), f"{fault['id']} ({fault['kind']})", fault["target"], proof)
+    return [pen.text("Faults", "bold"), table, Text("")]
 
 
-def _validity(result: RunResult) -> list[RenderableType]:
+def _validity(result: RunResult, pen: Pen) -> list[RenderableType]:
     out: list[RenderableType] = []
     harness = result.get("harness") or {}
     if harness:
+        sentinel = "clean" if harness["sentinel_clean"] else "has gaps"
         out.append(
-            Text(
-                f"Harness: {100 * harness['unjudged_share']:.2f} % unjudged · sentinel "
-                f"{'clean' if harness['sentinel_clean'] else 'has gaps'} · "
+            pen.text(
+                f"Harness: {percent(harness['unjudged_share'])} unjudged · sentinel {sentinel} · "
                 f"shard lag max {harness['max_lag_ms']:.0f} ms"
             )
         )
     if not result["valid"]:
-        out.append(Text("Inconclusive: " + "; ".join(result.get("invalid_because", [])), "yellow"))
-        out.append(Text("Deviations above are seen, not attributable.", style="yellow"))
+        why = "; ".join(result.get("invalid_because", []))
+        out.append(pen.text(f"Inconclusive: {why}", "yellow"))
+        if any(check["verdict"] == "deviated" for check in result.get("checks", ())):
+            out.append(pen.text("Deviations above are seen, not attributable.", "yellow"))
     if result.get("residual_faults"):
-        out.append(
-            Text(
-                f"Not confirmed healed: {', '.join(result['residual_faults'])}"
-                "  hint: chaoskit heal",
-                style="bold red",
-            )
-        )
+        left = ", ".join(result["residual_faults"])
+        hint = f"chaoskit heal {result['run_id']}"
+        out.append(pen.text(f"Not confirmed healed: {left}   hint: {hint}", "bold red"))
     return out
 
 
-def _closing(result: RunResult) -> RenderableType:
+def _closing(result: RunResult, pen: Pen) -> list[RenderableType]:
     files = ", ".join(result.get("artifacts", []))
-    line = Text(f"Written: {result['folder']}/ ({files})")
-    verdict = Text(f"{result['status']}, {result['verdict']}", style="bold")
+    verdict = pen.text(f"{result['status']}, {result['verdict']}", "bold")
     verdict.append(f"   run {result['run_id']}   exit {result['exit_code']}", style="dim")
-    return Group(line, verdict)
+    return [pen.text(f"Written: {result['folder']}/ ({files})"), verdict]
 
 
-def plan_screen(head: str, rows: Iterable[tuple[str, str]], note: str) -> RenderableType:
+def plan_screen(
+    head: str, rows: Iterable[tuple[str, str]], note: str, *, ascii_only: bool = False
+) -> RenderableType:
     """Return a plan: title, then what or when on the left and the text on the right."""
-    grid = _grid(8, None)
+    pen = Pen(ascii_only=ascii_only)
+    grid = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for left, right in rows:
-        grid.add_row(left, Text(right))
-    return Padding(Group(Text(head, style="bold"), grid, Text(note)), (0, 1))
+        pen.row(grid, left, right)
+    return Padding(Group(pen.text(head, "bold"), grid, pen.text(note)), (0, 1), expand=False)
 
 
-def listing(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+def listing(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, ascii_only: bool = False
+) -> RenderableType:
     """Return a plain table for `chaoskit list`."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    pen = Pen(ascii_only=ascii_only)
+    table = Table(box=box.ASCII if ascii_only else box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(pen.text(column), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        pen.row(table, *row)
     return table
