@@ -82,14 +82,6 @@ def first_run(mask: Mask, at_least: int) -> Counts:
     return out
 
 
-def gap_class(length_slots: int) -> GapClass:
-    """Return the class of a gap of so many slots. Raises ValueError below one slot."""
-    if length_slots < 1:
-        raise ValueError(f"a gap has at least one slot, not {length_slots}")
-    at = int(np.searchsorted(_BOUNDS_MS, length_slots * SLOT_MS, side="right"))
-    return _CLASSES[at]
-
-
 def gap_counts(missed: Mask) -> dict[GapClass, Counts]:
     """Return, for each class, how many gaps each row has; a gap is in one class only."""
     found = runs(missed)

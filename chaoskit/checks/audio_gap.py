@@ -1,11 +1,12 @@
 """Check `audio_gap`: the longest stretch in which a listener misses the planned programme."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
-from chaoskit.audio.gaps import longest
+from chaoskit.audio.gaps import GapClass, gap_counts, longest
 from chaoskit.checks.history import History
 from chaoskit.checks.population import judge_bounds, unmeasurable, unreadable
 from chaoskit.checks.protocol import Seconds, check_common, need_one, read_params
@@ -24,7 +25,10 @@ class Params:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioGap:
-    """Each participant counts with its longest gap; who never tried misses everything."""
+    """Each participant counts with its longest gap; who never tried misses everything.
+
+    The note counts all gaps of the population by class (audio.gaps).
+    """
 
     kind: ClassVar[str] = "audio_gap"
     params: ClassVar[type] = Params
@@ -55,12 +59,14 @@ class AudioGap:
             return unreadable(self.spec, blind, n=len(members))
         missed = slots.silent | slots.howl
         gaps = np.zeros(len(members), dtype=np.int64)
+        counts = Counter[GapClass]()
         # Each window by itself: no gap reaches from one into the next. Pauses of the programme
         # are left out, so that a gap goes on across them.
         for window in history.windows(self.spec.during):
             part = slice(history.slot(window.from_s), history.slot(window.until_s))
-            columns = due[:, part].any(axis=0)
-            gaps = np.maximum(gaps, longest(missed[:, part][:, columns]))
+            here = missed[:, part][:, due[:, part].any(axis=0)]
+            gaps = np.maximum(gaps, longest(here))
+            counts.update({c: int(n.sum()) for c, n in gap_counts(here).items()})
         return judge_bounds(
             self.spec,
             [float(g) * SLOT_S for g in gaps],
@@ -71,4 +77,5 @@ class AudioGap:
                 "max": self.bounds.max_at_most_s,
             },
             unit="s",
+            notes=[", ".join(f"{c.value} {n}" for c, n in counts.items() if n)],
         )

@@ -26,7 +26,7 @@ def test_audio_gap_holds_for_three_missing_frames_and_not_for_four() -> None:
         run.hear([FIRST, FIRST + 1], 5.0, 5.0 + missing_s, 0)
         found = judge(run, GAP_RUN)
         assert (found.verdict, found.observed) == (verdict, near(missing_s))
-        assert (found.n, found.note) == (100, "")
+        assert (found.n, found.note) == (100, "audible 2")
 
 
 def test_a_p99_of_fewer_than_a_hundred_is_the_maximum_and_says_so() -> None:
