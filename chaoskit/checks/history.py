@@ -22,6 +22,7 @@ from chaoskit.checks.canary_group import CANARY
 from chaoskit.checks.fault_times import FaultTimes, fault_times
 from chaoskit.checks.intake import Intake, ShardLife
 from chaoskit.checks.rooms import RoomOpened, rooms_opened
+from chaoskit.checks.sentinel import unmeasurable, withhold
 from chaoskit.checks.tracks import Span, Track, follow
 from chaoskit.model import SLOT_S, Event, Experiment, Group, Mic, Phase, PhaseEntered, RunEnded
 from chaoskit.wire.facts import Fact, HeardSymbols, MicChanged, SentSymbol
@@ -44,8 +45,6 @@ EDGE_SLOTS = 5
 SETTLE_S = 2.0
 """Not counted in steady-state checks: the start of a publication or a join (DESIGN §5)."""
 EVERYONE = "everyone"
-SENTINEL_EAR = 16000
-"""Participant number of the sentinel ear of shard 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +104,17 @@ class History:
             k: follow(k, experiment.crowd.group_of(k), intake.own.get(k, ())) for k in participants
         }
         sentinels = {
-            k: _code_row(ears, _sentinel_limit(k, intake.shards), slots)
-            for k, ears in intake.ears.items()
-            if k >= SENTINEL_EAR
+            s.sentinel: _code_row(intake.ears.get(s.sentinel, []), s.judged_slot, slots)
+            for s in intake.shards
+            if s.sentinel >= 0
         }
+        rows = {k: row for row, k in enumerate(participants)}
+        for shard in intake.shards:
+            if shard.sentinel >= 0:
+                own = [rows[k] for k in shard.participants if k in rows]
+                part = codes[own]
+                withhold(part, unmeasurable(sentinels[shard.sentinel]))
+                codes[own] = part
         return cls(
             experiment=experiment,
             origin_s=origin_s,
@@ -125,7 +131,7 @@ class History:
             heard_symbols=tuple(intake.heard),
             sent_symbols=tuple(intake.sent),
             complete=until_s is None,
-            _rows={k: row for row, k in enumerate(participants)},
+            _rows=rows,
         )
 
     def within(self, from_s: float, until_s: float) -> "History":
@@ -368,11 +374,6 @@ def _code_row(ears: Sequence[tuple[int, int]], judged_slot: int, slots: int) -> 
         lengths = np.diff(np.append(starts, limit))
         row[starts[0] : limit] = np.repeat(changes[:, 1].astype(np.uint8), lengths)
     return row
-
-
-def _sentinel_limit(participant: int, shards: Sequence[ShardLife]) -> int:
-    named = [s.judged_slot for s in shards if participant in s.participants]
-    return named[0] if named else max((s.judged_slot for s in shards), default=0)
 
 
 def _end_s(shards: Sequence[ShardLife], events: Sequence[Event], experiment: Experiment) -> float:

@@ -22,8 +22,7 @@ class ShardLife:
     """What one shard process said of itself.
 
     `judged_slot`: its ears are judged up to there (exclusive). `late_frames`: frames left unjudged
-    because the shard was late. `sentinel_missing`: (slot of the mark, frames missed since the
-    last).
+    because the shard was late. `sentinel`: number of its sentinel ear, -1 for none.
     """
 
     name: str
@@ -32,7 +31,7 @@ class ShardLife:
     stopped: bool = False
     max_lag_ms: float = 0.0
     late_frames: int = 0
-    sentinel_missing: tuple[tuple[int, int], ...] = ()
+    sentinel: int = -1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +56,9 @@ class Intake:
                 shards[fact.shard] = _marked(shards.get(fact.shard), fact)
             elif isinstance(fact, ShardStarted):
                 life = shards.get(fact.shard) or ShardLife(name=fact.shard, participants=())
-                shards[fact.shard] = replace(life, participants=tuple(fact.participants))
+                shards[fact.shard] = replace(
+                    life, participants=tuple(fact.participants), sentinel=fact.sentinel
+                )
             elif isinstance(fact, ShardStopped):
                 life = shards.get(fact.shard) or ShardLife(name=fact.shard, participants=())
                 shards[fact.shard] = replace(life, stopped=True)
@@ -80,5 +81,4 @@ def _marked(life: ShardLife | None, mark: Mark) -> ShardLife:
         judged_slot=max(now.judged_slot, mark.s),
         max_lag_ms=max(now.max_lag_ms, mark.lag_ms),
         late_frames=now.late_frames + mark.unjudged,
-        sentinel_missing=(*now.sentinel_missing, (mark.s, mark.sentinel_missing)),
     )

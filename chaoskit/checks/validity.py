@@ -6,10 +6,10 @@ An invalid run is inconclusive whatever its checks say (DESIGN §5.6).
 from dataclasses import dataclass
 
 from chaoskit.audio.gaps import INTERRUPTION_SLOTS, longest
-from chaoskit.audio.listening import ABSENT, UNJUDGED, is_heard
 from chaoskit.checks.books import Ledger, keep_books
 from chaoskit.checks.history import History
 from chaoskit.checks.intake import ShardLife
+from chaoskit.checks.sentinel import sentinel_missed
 from chaoskit.model import SLOT_S, ActionDone, RunEnded, ServiceExited
 
 UNJUDGED_LIMIT = 0.01
@@ -80,13 +80,7 @@ def _ended(history: History) -> bool:
 
 def _sentinel_gap_s(history: History) -> float | None:
     """Return the longest gap that any sentinel ear had while it was there; None without one."""
-    gaps: list[int] = []
-    for codes in history.sentinels.values():
-        missed = ~is_heard(codes) & (codes != UNJUDGED) & (codes != ABSENT)
-        gaps.append(int(longest(missed[None, :])[0]))
-    if not gaps:
-        # Only counts were reported: so many missed since the last mark may be one gap.
-        gaps = [missing for s in history.shards for _, missing in s.sentinel_missing]
+    gaps = [int(longest(sentinel_missed(c)[None, :])[0]) for c in history.sentinels.values()]
     return max(gaps) * SLOT_S if gaps else None
 
 
@@ -94,16 +88,11 @@ def _harness_reasons(history: History, harness: Harness) -> list[str]:
     reasons = []
     if harness.unjudged_share > UNJUDGED_LIMIT:
         reasons.append(
-            f"{harness.unjudged_share:.1%} of the listeners' frames were not judged in time"
-            f" (limit {UNJUDGED_LIMIT:.0%})"
+            f"{harness.unjudged_share:.1%} of the listeners' frames are unjudged: the harness was"
+            f" late or its sentinel silent (limit {UNJUDGED_LIMIT:.0%})"
         )
     if harness.sentinel_gap_s is None:
         reasons.append("no sentinel watched the harness")
-    elif not harness.sentinel_clean:
-        reasons.append(
-            f"the sentinel, which has no service in its path, had a gap of"
-            f" {harness.sentinel_gap_s * 1000:.0f} ms"
-        )
     if harness.dead_shards:
         reasons.append(f"crowd shards died: {', '.join(harness.dead_shards)}")
     silent = sorted(set(history.participants) - {k for s in history.shards for k in s.participants})

@@ -23,7 +23,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardStarted(Fact):
-    """First line of a file. `participants`: those this shard owns."""
+    """First line of a file. `participants`: those this shard owns.
+
+    `sentinel`: number of its sentinel ear, -1 for none.
+    """
 
     kind: ClassVar[str] = "shard"
     version: int
@@ -31,6 +34,7 @@ class ShardStarted(Fact):
     pid: int
     origin_s: float
     participants: list[int]
+    sentinel: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,8 @@ ORIGIN_S = 1000.0
 HOST, GUEST, OWNER, FIRST = 0, 1, 2, 10
 """Participant numbers; listeners begin at FIRST."""
 HEARS_HOST, HEARS_GUEST = 1, 2
+SENTINEL = 16001
+"""The sentinel ear of the listeners' shard."""
 
 
 class HandMade:
@@ -104,7 +106,7 @@ class HandMade:
         self.codes = {k: np.full(slots, 255, dtype=np.uint8) for k in self.everyone}
         self.shards = {"crowd-speakers": (HOST, GUEST, OWNER), "crowd-listeners-0": self.listeners}
         self.died_s: dict[str, float] = {}
-        self.sentinel_missing = 0
+        self.sentinel = np.full(slots, 1, dtype=np.uint8)
         if not quiet:
             self.join(self.everyone, 0.5)
             self.hear(self.listeners, 0.5, end_s, 0)
@@ -126,7 +128,7 @@ class HandMade:
         speakers = tuple(k for k in run.everyone if k not in run.listeners)
         run.shards = {"crowd-speakers": speakers, "crowd-listeners-0": run.listeners}
         run.died_s = {}
-        run.sentinel_missing = 0
+        run.sentinel = np.full(slots, 1, dtype=np.uint8)
         return run
 
     def join(
@@ -238,6 +240,7 @@ class HandMade:
                     pid=1,
                     origin_s=ORIGIN_S,
                     participants=list(members),
+                    sentinel=SENTINEL if name == "crowd-listeners-0" else -1,
                 )
             )
             facts.append(
@@ -247,12 +250,12 @@ class HandMade:
                     s=round(until_s / SLOT_S),
                     lag_ms=3.0 + index,
                     unjudged=0,
-                    sentinel_missing=self.sentinel_missing,
+                    sentinel_missing=0,
                 )
             )
             if name not in self.died_s:
                 facts.append(ShardStopped(t=end, shard=name))
-        for k, row in self.codes.items():
+        for k, row in {**self.codes, SENTINEL: self.sentinel}.items():
             steps = np.flatnonzero(np.diff(row, prepend=np.uint8(254)))
             facts += [
                 Ear(t=ORIGIN_S + int(s) * SLOT_S, p=k, s=int(s), c=int(row[s])) for s in steps

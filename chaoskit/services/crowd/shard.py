@@ -107,6 +107,7 @@ class Shard:
                 pid=os.getpid(),
                 origin_s=plan.origin_s,
                 participants=[p.k for p in plan.participants],
+                sentinel=identity.SENTINEL_EAR + plan.index if plan.sentinel else -1,
             )
         )
         self._facts.flush()

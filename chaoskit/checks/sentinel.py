@@ -1,0 +1,32 @@
+"""What a silent sentinel says of the ears beside it.
+
+Each shard has a speaker and an ear of its own on a link of the same relay, with no service under
+test in their path. While that ear hears nothing, the silence of any other ear of the shard may be
+the harness's own: it is unjudged, neither heard nor silent (DESIGN §5.6).
+"""
+
+import numpy as np
+
+from chaoskit.audio.gaps import INTERRUPTION_SLOTS, Codes, Mask, grown, in_long_gap
+from chaoskit.audio.listening import ABSENT, UNJUDGED, is_heard
+
+EDGE_SLOTS = 5
+"""100 ms on either side: the playout buffer of two ears need not end at the same slot."""
+
+
+def sentinel_missed(codes: Codes) -> Mask:
+    """Return where a sentinel ear, shape [slots], was there, judged, and did not hear."""
+    missed = ~is_heard(codes) & (codes != UNJUDGED) & (codes != ABSENT)
+    return np.asarray(missed, dtype=np.bool_)
+
+
+def unmeasurable(codes: Codes) -> Mask:
+    """Return the slots in or beside a gap of 150 ms or more of a sentinel ear, shape [slots]."""
+    gap = in_long_gap(sentinel_missed(codes)[None, :], INTERRUPTION_SLOTS)
+    return np.asarray(grown(gap, EDGE_SLOTS)[0], dtype=np.bool_)
+
+
+def withhold(codes: Codes, slots: Mask) -> None:
+    """Make silence within `slots` unjudged, in place; codes has shape [ears, slots]."""
+    silent = ~is_heard(codes) & (codes != ABSENT)
+    codes[silent & slots[None, :]] = UNJUDGED
