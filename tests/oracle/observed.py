@@ -193,7 +193,7 @@ def crowd_processes(run: LiveRun) -> list[Process]:
 def _missing(run: LiveRun) -> str | None:
     recorded = Recorded(run.folder)
     joined = {f["p"] for facts in recorded.facts.values() for f in facts if f["k"] == "joined"}
-    missing = set(recorded.participants) - joined
+    missing = set(recorded.present) - joined
     return f"not in a room yet: {sorted(missing)}" if missing else None
 
 

@@ -92,9 +92,18 @@ class Recorded:
 
     @property
     def participants(self) -> list[int]:
-        """Numbers of everybody who is planned."""
-        groups = self.plan["crowd"]["groups"]
-        return [k for g in groups for k in range(g["first"], g["first"] + g["count"])]
+        """Numbers of everybody who is planned, the canary's included."""
+        return [k for role in self.roles for k in self.members(role)]
+
+    @property
+    def roles(self) -> list[str]:
+        """Roles of the crowd, each once."""
+        return list(dict.fromkeys(group["role"] for group in self.plan["crowd"]["groups"]))
+
+    @property
+    def present(self) -> list[int]:
+        """Numbers of those who are in from the start: all but the canary, which comes later."""
+        return [k for role in self.roles if role != "canary" for k in self.members(role)]
 
     def shard_of(self, participant: int) -> str:
         """Return the shard that owns a participant."""
@@ -127,11 +136,11 @@ class Recorded:
 
     @cached_property
     def slots(self) -> int:
-        """Slots of the run: up to the last one that all shards judged which ended as planned."""
+        """Slots of the run: to its end, but not beyond what any shard that ended well judged."""
         ended = [s for s, facts in self.facts.items() if facts[-1]["k"] == "stopped"]
-        ends = [self.judged_slot(s) for s in ended or self.facts]
+        judged = max(self.judged_slot(s) for s in ended or self.facts)
         over = [float(line["at_s"]) for line in self.journal if line.get("type") == "run_ended"]
-        return min([*ends, *(math.ceil(at_s / SLOT_S - 1e-6) for at_s in over)])
+        return min([judged, *(round(at_s / SLOT_S) for at_s in over)])
 
     def event_s(self, kind: str, **values: object) -> float:
         """Return the run time of the first journal line of a kind with these values."""

@@ -164,7 +164,7 @@ def test_a_proxy_that_accepts_a_toxic_and_does_nothing_proves_nothing(
 
 @pytest.mark.timeout(240)
 def test_nothing_is_left_ten_seconds_after_chaoskit_is_killed(
-    tmp_path: Path, rng: random.Random
+    tmp_path_factory: pytest.TempPathFactory, rng: random.Random
 ) -> None:
     # Five instants, spread over a run: after this line of the journal (None: at once) so long.
     instants: list[tuple[str | None, float]] = [
@@ -176,8 +176,7 @@ def test_nothing_is_left_ten_seconds_after_chaoskit_is_killed(
     ]
     with ThreadPoolExecutor(len(instants)) as pool:
         killed = [
-            pool.submit(_kill, tmp_path / str(number), *instant)
-            for number, instant in enumerate(instants)
+            pool.submit(_kill, tmp_path_factory.mktemp("kill"), *instant) for instant in instants
         ]
     for (event, after_s), left in zip(instants, killed, strict=True):
         assert left.result() is None, f"{after_s:.2f} s after {event or 'the start'}"
