@@ -18,6 +18,7 @@ from pathlib import Path
 
 from chaoskit.services.crowd.directory_client import warm_codecs
 from chaoskit.services.crowd.shard import Shard
+from chaoskit.services.priority import ask_for_priority
 from chaoskit.wire.crowd import ShardPlan
 
 log = logging.getLogger("chaoskit.services.crowd")
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         level=logging.INFO,
         format=f"%(asctime)s {options.name} %(levelname)s %(message)s",
     )
+    ask_for_priority()
     try:
         plan = ShardPlan.from_json(_await_plan(options.plan))
     except (OSError, ValueError) as error:

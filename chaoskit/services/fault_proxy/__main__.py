@@ -13,6 +13,7 @@ import chaoskit
 from chaoskit.services.fault_proxy.api import VERSION
 from chaoskit.services.fault_proxy.descriptors import raise_limit
 from chaoskit.services.fault_proxy.server import FaultProxy
+from chaoskit.services.priority import ask_for_priority
 
 log = logging.getLogger("chaoskit.services.fault_proxy")
 
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     raise_limit(options.listeners)
+    ask_for_priority()
     return asyncio.run(_serve(options))
 
 
