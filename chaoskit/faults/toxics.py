@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from chaoskit.errors import AdapterError
 from chaoskit.faults.protocol import text_of
 from chaoskit.model import LinkSpec, Toxic, Undo
 from chaoskit.ports import Tools
@@ -65,10 +66,16 @@ async def are_gone(undo: Undo, tools: Tools) -> bool:
 
 
 async def remove(undo: Undo, tools: Tools) -> None:
-    """Remove the undo's toxics from its links; those already gone are fine."""
+    """Remove the undo's toxics from its links; those already gone are fine. Raises AdapterError."""
     proxy = tools.need_proxy()
     ours = set(text_of(undo.handle, "toxics"))
     for link in text_of(undo.handle, "links"):
         for toxic in await proxy.toxics(link):
-            if toxic.name in ours:
+            if toxic.name not in ours:
+                continue
+            try:
                 await proxy.remove_toxic(link, toxic.name)
+            except AdapterError:
+                # Its own time limit may have ended it between the two calls.
+                if any(left.name == toxic.name for left in await proxy.toxics(link)):
+                    raise

@@ -89,6 +89,8 @@ class FakeProxy:
     async def remove_toxic(self, name: str, toxic_name: str) -> None:
         self._called("remove_toxic", name)
         state = self._state(name)
+        if all(t.name != toxic_name for t in state.toxics):
+            raise AdapterError(f"{name}: toxic not found")
         kept = tuple(t for t in state.toxics if t.name != toxic_name)
         self._states[name] = replace(state, toxics=kept)
         self._end(name, toxic_name)

@@ -151,6 +151,19 @@ async def test_a_door_that_refuses_says_so() -> None:
         await heal(undo, run.tools)
 
 
+async def test_a_toxic_that_ends_by_itself_while_it_is_removed_is_healed() -> None:
+    run = fake_run()
+    undo = await inject(run, EVERY_KIND["loss"])
+    remove = run.proxy.remove_toxic
+
+    async def too_late(name: str, toxic_name: str) -> None:
+        await remove(name, toxic_name)
+        raise AdapterError("404: toxic not found")
+
+    run.proxy.remove_toxic = too_late  # type: ignore[method-assign]
+    assert await heal(undo, run.tools)
+
+
 async def test_a_link_that_the_proxy_does_not_have_is_found_before_injection() -> None:
     run = fake_run()
     with pytest.raises(PlanRefused, match="no link matches"):
