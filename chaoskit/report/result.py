@@ -11,7 +11,7 @@ from typing import Any
 RESULT_SCHEMA = "chaoskit.run/v1"
 
 RunResult = Mapping[str, Any]
-"""A decoded result.json. Keys: README, "Result"."""
+"""A decoded result.json. Keys: docs/result.md."""
 
 EXIT_CODES: tuple[tuple[int, str], ...] = (
     (0, "held, stack clean"),
