@@ -200,10 +200,6 @@ class Steps:
 
     async def _heal(self, undo: Undo, *, by: str) -> None:
         cls, detail, confirmed = fault_class(undo.kind), "", False
-        if not undo.handle:
-            # Reserved, never prepared: nothing was written.
-            self.undos.pop(undo.fault_id, None)
-            return
         try:
             await cls.heal(undo, self._tools)
             confirmed = await self._agrees(cls.is_healed, undo)

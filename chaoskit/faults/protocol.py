@@ -14,8 +14,9 @@ from chaoskit.faults.targets import Resolved
 from chaoskit.model import Effect, FaultSpec, TargetKind, Undo
 from chaoskit.ports import Tools
 
-TTL_MARGIN_S = 5.0
-"""So much later than planned a fault ends by itself when nobody healed it."""
+TTL_MARGIN_S = 2.0
+"""So much later than planned a fault ends by itself when nobody healed it: late enough not to race
+the engine, soon enough that a stopped engine hardly prolongs the fault."""
 LONGEST_S = 600.0
 """A fault without a planned end ends by itself after this time (the engine always plans one)."""
 

@@ -94,8 +94,6 @@ def _file_type(name: str, hint: Any) -> Any:
         found = _number(name, quantity)
     elif plain is int:
         found = Whole
-    elif is_dataclass(plain) and isinstance(plain, type):
-        found = derive(plain)
     elif isinstance(plain, type) and issubclass(plain, StrEnum):
         # Strict mode takes members only; files hold their text.
         found = Annotated[plain, Field(strict=False)]
@@ -124,20 +122,10 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
 
 
 def build(source: type[T], door: Door, **more: Any) -> T:
-    """Return an instance of dataclass `source` from what its door says, defaults for the rest."""
-    hints = hints_of(source)
+    """Return an instance of dataclass `source` from what its door says, defaults for the rest.
+
+    `more`: fields that the door does not hold in their final form.
+    """
     names = {f.name for f in fields(source)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, value in door.given().items():
-        if name in names and name not in more:
-            values[name] = (
-                build(_dataclass(hints[name]), value) if isinstance(value, Door) else value
-            )
-    return source(**values, **more)
-
-
-def _dataclass(hint: Any) -> type[Any]:
-    plain, _ = _without_none(hint)
-    if not isinstance(plain, type) or not is_dataclass(plain):
-        raise TypeError(f"{hint} is no dataclass")
-    return plain
+    given = {n: v for n, v in door.given().items() if n in names and n not in more}
+    return source(**given, **more)

@@ -31,7 +31,8 @@ class NameCheck:
         self._root: dict[str, Any] = root
         self._roles = _groups(root.get("crowd"))
         self._steps = _mappings(root.get("method"))
-        self._step_ids = {id_: i for i, step in self._steps if (id_ := step_id(step))}
+        # Backwards, so that of two equal ids the first is the one that counts.
+        self._step_ids = {id_: i for i, s in reversed(self._steps) if (id_ := step_id(s))}
         self._faults = [
             id_ for i, step in self._steps if "fault" in step and (id_ := step_id(step))
         ]

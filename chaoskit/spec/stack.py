@@ -85,9 +85,8 @@ def load_stack(name: str) -> Stack:
         raise FileNotFoundError(path)
     document = load_yaml(path, shown_as=f"{path.parent.name}/{path.name}")
     door, findings = validate(StackDoor, document)
-    if door is None:
-        raise_findings(findings)
-        raise AssertionError("no door and no finding")
+    raise_findings(findings)
+    assert door is not None
     raise_findings(_unknown_names(door, document))
     return _stack(door)
 

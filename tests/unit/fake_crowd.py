@@ -44,6 +44,8 @@ class FakeCrowd:
         self.closes_ear = False
         self.deaf = False
         self.extra_losses: list[Loss] = []
+        self.quiet_from_s = float("inf")
+        """From then on nobody asks for anything over TCP."""
         self.counts: dict[str, float] = {}
         self.codes: dict[int, int] = {}
         self.failing: set[str] = set()
@@ -111,7 +113,8 @@ class FakeCrowd:
         for i in range(int(self._told_s() / RTT_EVERY_S) + 1):
             at_s = i * RTT_EVERY_S
             harms = [h for h in self._proxy.harms if h.link == link and h.covers(at_s)]
-            if any(_is_cut(h) for h in harms) or not self._here(link.split(".")[0]):
+            quiet = at_s >= self.quiet_from_s
+            if quiet or any(_is_cut(h) for h in harms) or not self._here(link.split(".")[0]):
                 continue
             delay_ms = _delay_ms(harms, "upstream") + _delay_ms(harms, "downstream")
             found.append((at_s, USUAL_RTT_MS + delay_ms))

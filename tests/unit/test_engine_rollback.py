@@ -11,6 +11,7 @@ from chaoskit.model import (
     At,
     CheckResult,
     Experiment,
+    FaultActive,
     FaultFailed,
     FaultHealed,
     FaultInjecting,
@@ -74,6 +75,53 @@ async def test_a_run_cancelled_before_any_fault_has_nothing_to_undo(at_s: float)
     task.cancel()
     assert await run.clock.finish(task) is RunStatus.INTERRUPTED
     assert run.proxy.calls == []
+
+
+async def test_a_run_cancelled_while_it_prepares_a_fault_has_nothing_to_undo() -> None:
+    run = fake_run()
+
+    async def hang() -> dict[str, LinkState]:
+        await asyncio.get_running_loop().create_future()
+        return {}
+
+    run.proxy.links = hang  # type: ignore[method-assign]
+    _, task = start(run, experiment(DROP))
+    await run.clock.advance(12.0)
+    task.cancel()
+    assert await run.clock.finish(task) is RunStatus.INTERRUPTED
+    assert run.proxy.calls == []
+    assert ended(run).residual == ()
+    assert not run.journal.of(FaultInjecting, FaultHealed)
+
+
+async def test_a_read_back_that_does_not_answer_is_no_confirmation() -> None:
+    run = fake_run()
+    _, task = start(run, experiment(DROP))
+    await run.clock.advance(12.0)
+    run.proxy.failing.add("links")
+    await run.clock.advance(10.0)
+    run.proxy.failing.clear()
+    assert await run.clock.finish(task) is RunStatus.COMPLETED
+    healed = [e for e in run.journal.events if isinstance(e, FaultHealed)]
+    assert [(e.confirmed, e.by) for e in healed] == [(False, "engine"), (True, "rollback")]
+
+
+async def test_an_injection_that_cannot_be_read_back_is_not_called_active() -> None:
+    run = fake_run()
+
+    def fail(method: str, link: str) -> None:
+        if method == "links" and run.proxy.calls:
+            raise AdapterError("no answer")
+
+    run.proxy.on_call = fail
+    _, task = start(run, experiment(DROP))
+    await run.clock.advance(14.0)
+    run.proxy.on_call = lambda *_: None
+    assert await run.clock.finish(task) is RunStatus.COMPLETED
+    (active,) = run.journal.of(FaultActive)
+    assert isinstance(active, FaultActive)
+    assert (active.active, active.at_s) == (False, 12.0)
+    assert ended(run).residual == ()
 
 
 async def test_a_second_cancellation_does_not_stop_the_rollback() -> None:

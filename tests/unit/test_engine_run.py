@@ -187,7 +187,7 @@ async def test_a_fault_without_an_end_lasts_until_the_recovery_is_over() -> None
     (healed,) = run.journal.of(FaultHealed)
     assert healed.at_s == 50.0
     assert phases(run)[-2] == (Phase.RECOVER, 10.0)
-    assert {ttl for _, _, ttl in run.proxy.calls if ttl} == {45.0}
+    assert {ttl for _, _, ttl in run.proxy.calls if ttl} == {42.0}
 
 
 async def test_faults_run_side_by_side() -> None:
@@ -296,6 +296,48 @@ async def test_the_event_and_its_rooms_are_looked_at_once_a_second() -> None:
     assert rooms[0].value[f"p{GUEST}"] is True
 
 
+async def test_an_act_whose_fact_never_comes_is_given_up() -> None:
+    run = fake_run()
+    run.crowd.counts = {"crowd.joined": 0.0}
+    act = ActionSpec(id="end", kind="end_room", trigger=When(fact="crowd.joined", at_least=1))
+    await play(run, experiment(actions=(act,)))
+    assert run.directory.calls == []
+    assert len(run.journal.of(FaultFailed)) == 1
+
+
+async def test_a_run_without_an_operators_door_or_eyes_has_no_probes() -> None:
+    blind, doorless = fake_run(), fake_run()
+    blind.tools = replace(blind.tools, observer=None)
+    doorless.tools = replace(doorless.tools, directory=None)
+    await play(blind, experiment(end_s=20.0))
+    await play(doorless, experiment(end_s=20.0))
+    assert {e.probe for e in blind.journal.events if isinstance(e, Observed)} == {"event"}
+    assert not doorless.journal.of(Observed)
+
+
+async def test_a_directory_that_comes_back_is_looked_at_again() -> None:
+    run = fake_run()
+    run.directory.failing = True
+    task = asyncio.ensure_future(engine(run, experiment(end_s=20.0)).run())
+    await run.clock.advance(3.0)
+    run.directory.failing = False
+    await run.clock.finish(task)
+    seen = [(e.probe, e.error) for e in run.journal.events if isinstance(e, Observed)]
+    assert seen[0] == ("event", "directory: does not answer")
+    assert seen[1] == ("event", "")
+
+
+async def test_an_event_without_a_room_has_nobody_to_list() -> None:
+    run = fake_run()
+
+    async def no_room() -> dict[str, object]:
+        return {"generation": 2, "status": "no_room", "room": 1, "node": "room-a"}
+
+    run.directory.state = no_room  # type: ignore[method-assign]
+    await play(run, experiment(end_s=20.0))
+    assert {e.probe for e in run.journal.events if isinstance(e, Observed)} == {"event"}
+
+
 async def test_a_probe_that_fails_says_so_once() -> None:
     run = fake_run()
     run.crowd.failing.add("participants")
@@ -343,6 +385,22 @@ async def test_hearing_can_be_an_abort_condition_too() -> None:
     condition = AbortCondition(check=check, below=0.5, above=None, window_s=2.0, for_s=1.0)
     run.crowd.codes = dict.fromkeys(range(2, 12), 0)
     assert await play(run, experiment(DROP, abort=(condition,))) is RunStatus.ABORTED
+
+
+async def test_a_value_may_be_too_high_as_well_as_too_low() -> None:
+    run = fake_run()
+    condition = replace(abort_below(0.0), below=None, above=0.9)
+    assert await play(run, experiment(DROP, abort=(condition,))) is RunStatus.ABORTED
+    (aborted,) = run.journal.of(Aborted)
+    assert isinstance(aborted, Aborted)
+    assert aborted.reason == "join_success was 1, above 0.9, for 3 s"
+
+
+async def test_a_condition_on_nobody_says_nothing() -> None:
+    run = fake_run()
+    nobody = CheckSpec(name="join_success", kind="join_success", members=("owner",))
+    condition = replace(abort_below(0.5), check=nobody)
+    assert await play(run, experiment(DROP, abort=(condition,))) is RunStatus.COMPLETED
 
 
 async def test_an_abort_condition_without_a_live_value_is_refused() -> None:

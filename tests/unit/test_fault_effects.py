@@ -241,6 +241,46 @@ async def test_a_dead_shard_proves_nothing() -> None:
     assert effect.affected == 0
 
 
+async def test_a_link_that_is_rarely_asked_is_pending_for_as_long() -> None:
+    """The last answer came 9 s before: silence says something only after twice that."""
+    run = fake_run()
+    run.proxy.harms = []
+    await run.clock.advance(3.0)
+    run.crowd.quiet_from_s = 3.5
+    undo = await inject(run, fault("blackhole", "host.api.*"))
+    assert (await seen(run, undo, after_s=15.0)).measures["pending"] == 1
+    effect = await seen(run, undo, after_s=5.0)
+    assert (effect.affected, effect.targeted) == (1, 1)
+
+
+async def test_a_link_nobody_asked_lately_is_not_in_use() -> None:
+    run = fake_run()
+    run.crowd.quiet_from_s = 1.5
+    effect = await seen(run, await inject(run, fault("drop", "host.api.*")))
+    assert effect.targeted == 0
+
+
+async def test_latency_on_a_link_without_answers_cannot_be_judged() -> None:
+    run = fake_run()
+    run.crowd.quiet_from_s = 0.0
+    spec = fault("latency", "host.signal.*", params={"latency_ms": 200.0})
+    effect = await seen(run, await inject(run, spec, at_s=40.0))
+    assert effect.targeted == 0
+
+
+async def test_links_of_the_harness_have_no_peers_of_ours() -> None:
+    run = fake_run()
+    effect = await seen(run, await inject(run, fault("drop", "observer.*")))
+    assert effect.targeted == 0
+
+
+async def test_a_service_that_is_gone_already_is_no_target() -> None:
+    run = fake_run()
+    await run.services.signal("room-a", 9)
+    effect = await seen(run, await inject(run, fault("kill", "room-*")))
+    assert (effect.affected, effect.targeted) == (1, 1)
+
+
 async def test_the_other_room_is_not_in_use() -> None:
     run = fake_run()
     effect = await seen(run, await inject(run, fault("drop", "host.*.room-b")))
@@ -330,7 +370,7 @@ async def test_a_muted_participant_is_listed_as_muted() -> None:
     undo = await inject(run, EVERY_KIND["mute"])
     effect = await seen(run, undo, after_s=0.5)
     assert (effect.affected, effect.targeted, effect.unit) == (1, 1, "participants")
-    assert run.crowd.commands == [("mute", (GUEST,), 25.0)]
+    assert run.crowd.commands == [("mute", (GUEST,), 22.0)]
 
 
 async def test_a_witness_that_does_not_answer_raises_for_the_engine_to_note() -> None:

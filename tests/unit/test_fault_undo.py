@@ -69,13 +69,13 @@ async def test_every_fault_at_a_door_with_time_limits_carries_one(kind: str) -> 
     await inject(run, EVERY_KIND[kind])
     limits = [ttl for _, _, ttl in [*run.proxy.calls, *run.crowd.commands]]
     assert limits
-    assert set(limits) == {25.0}
+    assert set(limits) == {22.0}
 
 
 async def test_a_fault_without_an_end_still_has_a_time_limit() -> None:
     run = fake_run()
     await inject(run, fault("drop", "host.*", duration_s=None))
-    assert {ttl for _, _, ttl in run.proxy.calls} == {605.0}
+    assert {ttl for _, _, ttl in run.proxy.calls} == {602.0}
 
 
 async def test_a_link_that_was_cut_before_stays_cut_afterwards() -> None:

@@ -143,6 +143,84 @@ def test_all_errors_come_at_once_in_the_order_of_the_file() -> None:
             "services: [room-c]",
             '12:26: unknown service "room-c"; did you mean "room-b"?',
         ),
+        (
+            "{host: 1, guest: 1, owner: 1, listeners: 20}",
+            "3",
+            "4:8: a mapping of groups and counts",
+        ),
+        ("{host: 1, guest: 1, owner: 1, listeners: 20}", "[3]", "4:9: a mapping is expected here"),
+        (
+            "{host: 1, guest: 1, owner: 1, listeners: 20}",
+            "[{name: a, role: host, count: 1}, {name: a, role: listener, count: 3}]",
+            '4:49: group "a" stands here twice',
+        ),
+        (
+            "{host: 1, guest: 1, owner: 1, listeners: 20}",
+            "[{name: observer, role: host, count: 1}, {name: b, role: listener, count: 3}]",
+            '4:16: "observer" is taken by chaoskit itself',
+        ),
+        (
+            "{host: 1, guest: 1, owner: 1, listeners: 20}",
+            "[{name: host, role: host, count: 1, speaker: 3}, {name: b, role: listener, count: 3}]",
+            "4:53: a beacon has bands 0, 1 and 2",
+        ),
+        (
+            "{host: 1, guest: 1, owner: 1, listeners: 20}",
+            "[{name: host, role: host, count: 1}, {name: c, role: host, count: 1},"
+            " {name: b, role: listener, count: 3}]",
+            '4:45: band 0 of "c" is taken by "host"; set "speaker"',
+        ),
+        (
+            "{host: 1, guest: 1, owner: 1, listeners: 20}",
+            "[{name: host, role: hots, count: 1}, {name: b, role: listener, count: 3}]",
+            '4:28: "hots" is not one of host, guest, owner, listener; did you mean "host"?',
+        ),
+        (
+            "    - {check: join_success, at_least: 99%}\n",
+            "",
+            "8:5: no check can be judged before the fault; add join_success or audio_gap",
+        ),
+        (
+            "check: join_success, at_least: 99%",
+            "check: first_word, within: 5s, speaker: listeners",
+            '8:48: group "listeners" does not speak; speakers are host, guest, owner',
+        ),
+        (
+            "for: 5s}",
+            "for: 5s}\n  - {at: 9s, id: drop-host, fault: pause, service: room-a, for: 1s}",
+            '12:18: step "drop-host" stands here twice',
+        ),
+        ("fault: drop,", "action: drop,", '11:37: unknown action "drop"'),
+        (
+            'fault: drop, link: "host.*", for: 5s',
+            "action: end_room, account: x",
+            "11:47: unknown key",
+        ),
+        ("fault: drop,", "fault: [drop],", "11:36: unknown fault kind"),
+        ("blast_radius:", "profile: 3\nblast_radius:", "12:10: the name of a profile is expected"),
+        ("blast_radius:", "stack: 3\nblast_radius:", '12:8: text is expected here, not "3"'),
+        ("blast_radius:", "allow_short_gate: 1\nblast_radius:", "12:19: true or false is expected"),
+        (
+            "blast_radius:",
+            "script: [{at: -3, group: host, mic: closed}]\nblast_radius:",
+            "12:15: dur",
+        ),
+        (
+            "blast_radius:",
+            "script: [{at: 1s, group: host, mic: open}]\nblast_radius:",
+            '12:37: "op',
+        ),
+        (
+            "blast_radius:",
+            "control: {title: x, set: {title.sub: 3}}\nblast_radius:",
+            '12:27: control changes "title.sub", but "title" has no parts',
+        ),
+        (
+            "blast_radius:",
+            "control: {title: x, set: {method.7: 3}}\nblast_radius:",
+            '12:27: control changes "method.7", which does not exist',
+        ),
+        ("blast_radius:", "? [a]\n: b\nblast_radius:", "12:3: a key must be plain text"),
         ("title: All is well", "title: [1]", "6:10: text is expected here, not a list"),
         ("blast_radius:", "stack: livkit\nblast_radius:", '12:8: unknown stack "livkit"'),
         ("blast_radius:", "stack: livekit\nblast_radius:", '12:8: unknown stack "livekit" (not in'),
@@ -297,6 +375,18 @@ def test_a_control_may_not_leave_the_blast_radius_either() -> None:
     control = 'control: {title: x, set: {method.drop-host.link: "guest.*"}}\nblast_radius:'
     message = errors(changed(("blast_radius:", control)), PlanRefused)
     assert "touches role guest" in message
+
+
+def test_asking_for_a_control_that_is_not_there() -> None:
+    Path("mine.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"mine\.yaml: the experiment has no control"):
+        load_experiment(Path("mine.yaml"), control=True)
+
+
+def test_a_path_is_an_experiment_too() -> None:
+    Path("mine.yaml").write_text(GOOD, encoding="utf-8")
+    assert find_experiment("mine.yaml") == Path("mine.yaml")
+    assert find_experiment("room-node-kill").name == "room-node-kill.yaml"
 
 
 def test_an_override_out_of_range_is_an_error_of_the_file() -> None:

@@ -96,6 +96,18 @@ def test_the_nearest_known_word_is_suggested(word: str, meant: str | None) -> No
     assert nearest(word, ["drop", "loss", "latency"]) == wanted
 
 
+def test_a_place_that_is_not_there_is_a_key_error() -> None:
+    document = parse_yaml("a: 1\n", "f")
+    assert document.get(("a",)) == 1
+    for where in (("b",), ("a", "b")):
+        with pytest.raises(KeyError):
+            document.get(where)
+
+
+def test_a_signed_duration_may_be_negative() -> None:
+    assert parse_duration_s("-5s", signed=True) == -5.0
+
+
 def test_per_stack_values_are_chosen_wherever_they_stand() -> None:
     text = "a: {default: 8s, livekit: 15s}\nb: [{c: {default: 1}}]\nd: {default: {x: 1}}\n"
     document = parse_yaml(text, "f")
