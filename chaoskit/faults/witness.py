@@ -211,7 +211,7 @@ def _use(link: LinkSpec, tools: Tools, facts: CrowdFacts, now: float) -> Use | N
         users = [k for k in here if is_rising(recent[k])]
         if not users:
             return None
-        transit = tuple(median(s.transit_ms for s in recent[k][-3:]) for k in users)
+        transit = tuple(round(median(s.transit_ms for s in recent[k][-3:]), 3) for k in users)
         return Use(
             link=link.name,
             group=group.name,
@@ -267,7 +267,7 @@ def _ends_session(loss: Loss) -> bool:
 def _rate(samples: Sequence[NetSample]) -> float:
     """Return datagrams a second over samples of which the last two rose."""
     span_s = samples[-1].at_s - samples[0].at_s
-    return (samples[-1].received - samples[0].received) / span_s
+    return round((samples[-1].received - samples[0].received) / span_s, 3)
 
 
 def _earliest(*moments: float | None) -> float | None:

@@ -131,6 +131,8 @@ class NameCheck:
             self._target(where, step, kind)
 
     def _count(self, condition: str, where: Where) -> None:
+        if ">=" not in condition:
+            return
         name = condition.split(">=")[0].strip()
         who, _, what = name.partition(".")
         known = [*self._roles, "crowd"]
