@@ -4,7 +4,8 @@ ChaosKitError            (never raised itself)
 ├── InvalidInput         exit 2   usage, or a file that does not parse or validate
 ├── PlanRefused          exit 3   blast radius, no match, no mechanism
 ├── EnvironmentMissing   exit 4   something this machine lacks or refuses
-└── AdapterError         exit 4   a service answered with an error or not at all
+├── AdapterError         exit 4   a service answered with an error or not at all
+└── RollbackIncomplete   exit 20  something that was injected could not be confirmed healed
 """
 
 from typing import ClassVar
@@ -47,3 +48,9 @@ class AdapterError(ChaosKitError):
     """A service under our control refused a call, answered nonsense, or not in time."""
 
     exit_code = 4
+
+
+class RollbackIncomplete(ChaosKitError):
+    """An error left something injected that could not be confirmed healed; it outranks all."""
+
+    exit_code = 20

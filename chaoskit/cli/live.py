@@ -111,7 +111,7 @@ class PlainView:
         self._console = console
         self._every_s = every_s
         self._next_s = 0.0
-        self._last_proof: dict[str, tuple[int, int]] = {}
+        self._last: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Nothing to start."""
@@ -129,15 +129,15 @@ class PlainView:
         self._console.print(f"{at_s:7.1f} s  {text}", highlight=False, markup=False, soft_wrap=True)
 
     def consume(self, event: Event) -> None:
-        """Print the event when it is for people; a proof only when its numbers change."""
-        if isinstance(event, FaultEffect):
-            numbers = (event.effect.affected, event.effect.targeted)
-            if self._last_proof.get(event.fault_id) == numbers:
-                return
-            self._last_proof[event.fault_id] = numbers
+        """Print the event when it is for people; of a fault, only what it did not say last."""
         text = describe(event)
-        if text:
-            self._line(event.at_s, text)
+        if text is None:
+            return
+        if isinstance(event, FaultEffect | FaultHealed):
+            if self._last.get(event.fault_id) == text:
+                return  # a rollback tries again and again
+            self._last[event.fault_id] = text
+        self._line(event.at_s, text)
 
     def tick(self, now_s: float, facts: CrowdFacts) -> None:
         """Print the listeners line when it is due."""

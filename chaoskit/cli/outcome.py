@@ -11,7 +11,7 @@ from chaoskit.checks.summary import listener_books, summarise
 from chaoskit.cli.live import describe
 from chaoskit.journal.facts import load_facts
 from chaoskit.journal.folder import RunFolder
-from chaoskit.journal.reader import RunJournal, load_journal
+from chaoskit.journal.reader import RunJournal, load_journal, pending_undos
 from chaoskit.model import (
     Aborted,
     CheckResult,
@@ -23,6 +23,7 @@ from chaoskit.model import (
 )
 from chaoskit.report.result import RESULT_SCHEMA, RunResult, exit_code
 from chaoskit.report.timeline import Row, timeline_markdown
+from chaoskit.report.words import observed, threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def judge_run(folder: RunFolder, experiment: Experiment, *, ear_delay_s: float) 
         "seed": experiment.seed,
         "status": status.value,
         "error": ended.error if ended else "the run ended without a word",
-        "residual_faults": list(ended.residual) if ended else [],
+        "residual_faults": [undo.fault_id for undo in pending_undos(journal.events)],
         "started_at": header.started_at,
         "run_seconds": round(history.end_s, 3),
         **summarise(history),
@@ -103,10 +104,11 @@ def _why_unfinished(status: RunStatus, events: Sequence[Event]) -> list[str]:
 
 
 def _gate_text(result: CheckResult) -> str:
-    unit = f" {result.unit}".rstrip()
-    seen = "nothing" if result.observed is None else f"{result.observed:.3g}{unit}"
     note = f" ({result.note})" if result.note else ""
-    return f"{result.name} saw {seen}, needs {result.threshold or 'more'}{note}"
+    if result.observed is None:
+        return f"{result.name} saw nothing{note}"
+    seen, limit = observed(result.observed, result.unit), threshold(result.threshold, result.unit)
+    return f"{result.name} was {seen}, not {limit}{note}"
 
 
 def write_outcome(
@@ -114,11 +116,13 @@ def write_outcome(
 ) -> RunResult:
     """Complete the result, write result.json and timeline.md, and return the result.
 
-    `code`: the exit code of a run that an error ended; others follow from the result.
+    `code`: the exit code of a run that an error ended, unless something is left injected; others
+    follow from the result.
     """
     result = {**judged.result, **frame.extra}
     result["artifacts"] = ["journal.jsonl", "result.json", "timeline.md"]
-    result["exit_code"] = exit_code(result) if code is None else code
+    decided = code is None or result["residual_faults"]
+    result["exit_code"] = exit_code(result) if decided else code
     header = judged.journal.header
     assert header is not None
     begun = datetime.fromisoformat(header.started_at).astimezone(UTC)

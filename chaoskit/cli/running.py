@@ -25,7 +25,8 @@ from chaoskit.cli.paths import shown_path
 from chaoskit.cli.session import Session, open_session
 from chaoskit.cli.signals import Presses, guarded
 from chaoskit.engine.engine import Engine
-from chaoskit.errors import ChaosKitError, EnvironmentMissing
+from chaoskit.errors import ChaosKitError, EnvironmentMissing, RollbackIncomplete
+from chaoskit.guardian.takeover import heal_run
 from chaoskit.journal.codec import encode
 from chaoskit.journal.facts import load_facts
 from chaoskit.journal.folder import RunFolder
@@ -112,8 +113,8 @@ class _Run:
             if not self._begun:
                 self._line(f"Stopped while starting, nothing was injected{self._kept()}")
                 raise
-        except BaseException as error:
-            await self._record_failure(error)
+        except Exception as error:
+            await self._wind_up(error)
             raise
         try:
             result = await _to_the_end(self._seal)
@@ -223,7 +224,10 @@ class _Run:
                 await asyncio.sleep(0)
             if not running.done():
                 running.cancel()
-            await asyncio.wait({running})
+            while not running.done():
+                if lost.done():
+                    engine.abandon()  # what carried the faults is gone: nothing answers any more
+                await asyncio.wait({running}, timeout=_TICK_S)
             lost.cancel()
         if stopping:
             self._stop_text = f"… done {time.monotonic() - began_s:.1f} s"
@@ -235,7 +239,8 @@ class _Run:
             view.say(f"had to be killed: {', '.join(killed)}")
         if session.guardian.lost.is_set():
             raise EnvironmentMissing(
-                "the guardian died, and with it the stack", hint="chaoskit heal --all"
+                "the guardian died, and with it the stack",
+                hint=f"its last words are in {shown_path(session.folder.log('guardian'))}",
             )
         for task in (pump, running):
             if task.done() and not task.cancelled():
@@ -278,14 +283,25 @@ class _Run:
             result["signal"] = signal.Signals(self._presses.first).name
         return write_outcome(self._folder, judged, self._options.frame(judged), code=code)
 
-    async def _record_failure(self, error: BaseException) -> None:
-        """Keep what a failed run leaves to be read: its traceback, and what can be judged."""
+    async def _wind_up(self, error: Exception) -> None:
+        """Keep what a failed run leaves to be read: its traceback, and what can be judged.
+
+        Raises RollbackIncomplete when something may still be injected.
+        """
         if not isinstance(error, ChaosKitError):
             self._keep_traceback(error)
-        if self._begun:
-            # What ended the run is the news; that it cannot be judged either must not hide it.
-            with contextlib.suppress(Exception):
-                await _to_the_end(lambda: self._seal(error))
+        if not self._begun or self._folder is None:
+            return
+        report = await heal_run(self._folder)
+        # What ended the run is the news; that it cannot be judged either must not hide it.
+        with contextlib.suppress(Exception):
+            await _to_the_end(lambda: self._seal(error))
+        if report.residual or report.left:
+            left = ", ".join((*report.residual, *report.left))
+            raise RollbackIncomplete(
+                f"{error}\nnot confirmed healed: {left}",
+                hint=f"chaoskit heal {self._folder.id}",
+            ) from error
 
     def _keep_traceback(self, error: BaseException) -> None:
         if self._folder is None:

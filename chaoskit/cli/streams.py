@@ -6,7 +6,7 @@ A run must be healed and taken down whether or not anybody still reads what it s
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
@@ -33,6 +33,11 @@ class LastingStream:
         except OSError:
             self._fall_silent()
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of `lines`."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Flush the stream."""
