@@ -247,6 +247,16 @@ class Mark(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unsent(Fact):
+    """From slot `s` on, `n` frames of microphone `p` were due and never sent: the shard was late."""
+
+    kind: ClassVar[str] = "unsent"
+    p: int
+    s: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardStopped(Fact):
     """Last line of a shard that ended as planned."""
 
