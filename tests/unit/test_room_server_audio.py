@@ -1,5 +1,7 @@
 """What the room server does to audio: the queue, the mix, the packets, the 20 ms grid."""
 
+import asyncio
+import logging
 import struct
 
 import numpy as np
@@ -7,7 +9,14 @@ import pytest
 
 from chaoskit.audio import mulaw
 from chaoskit.services.room_server.legs import REFUSED_LIMIT, Leg, RoomMix, RtpClock
-from chaoskit.services.room_server.mixing import SILENT_FRAME, Offer, TalkQueue, mix
+from chaoskit.services.room_server.media import MediaPlane
+from chaoskit.services.room_server.mixing import (
+    LONGEST_UNBUFFERED,
+    SILENT_FRAME,
+    Offer,
+    TalkQueue,
+    mix,
+)
 from chaoskit.services.room_server.ticks import CATCH_UP_SLOTS, SLOT_S, TickGrid
 from chaoskit.wire.rtp import RtpHeader, pack, parse
 
@@ -43,6 +52,19 @@ def test_a_queue_of_twice_the_prebuffer_keeps_the_newest() -> None:
     assert len(queue) == 11
     offer_many(queue, 1, start=11)
     assert [queue.take()[0] for _ in range(len(queue))] == [6, 7, 8, 9, 10, 11]
+
+
+def test_without_prebuffering_a_frame_is_mixed_at_once_and_a_burst_is_bounded() -> None:
+    queue = TalkQueue(0)
+    for number in range(3):
+        offer_many(queue, 1, start=number)
+        assert queue.ready
+        assert queue.take()[0] == number
+        assert not queue.ready
+    offer_many(queue, 2, start=10)
+    assert [queue.take()[0] for _ in range(2)] == [10, 11]
+    offer_many(queue, 90)
+    assert len(queue) == LONGEST_UNBUFFERED
 
 
 @pytest.mark.parametrize("behind", [0, 1, 50])
@@ -186,6 +208,29 @@ def test_all_who_do_not_speak_get_the_same_payload_and_speakers_the_mix_without_
     assert heard[1] == frame(0x10)
 
 
+def test_a_leg_without_prebuffering_is_heard_frame_by_frame() -> None:
+    room = RoomMix(1)
+    speaker, _, _ = join(room)
+    listener, heard, _ = join(room)
+    speaker.queue.prebuffer = 0
+    listener.start()
+    for number in (1, 2, 3):
+        say(speaker, 0x20 + number, start=number)
+        room.tick(1)
+    assert heard.payloads() == [frame(0x21), frame(0x22), frame(0x23)]
+
+
+def test_a_talker_whose_queue_is_empty_is_passed_over() -> None:
+    room = RoomMix(1)
+    speaker, _, _ = join(room)
+    listener, heard, _ = join(room)
+    listener.start()
+    say(speaker, 0x21, 0x22)
+    speaker.queue.clear()
+    assert room.tick(1) == []
+    assert (heard.payloads(), room.talkers) == ([SILENT_FRAME], {})
+
+
 def test_a_muted_leg_is_not_mixed_and_hears_everything() -> None:
     room = RoomMix(1)
     speaker, _, _ = join(room)
@@ -324,3 +369,51 @@ def test_lateness_is_kept_for_a_second_and_for_ever() -> None:
     grid.take_due(110.001)
     assert grid.late_recent_s(112.5) == 0.0
     assert grid.late_max_s == pytest.approx(110.001 - 105.02)
+
+
+async def test_a_room_that_cannot_be_mixed_silences_neither_the_node_nor_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plane = MediaPlane(rtp_ip="127.0.0.1")
+    broken, sound = plane.open_room(), plane.open_room()
+    for room in (broken, sound):
+        join(room)[0].start()
+    ticked: list[RoomMix] = []
+    enough = asyncio.Event()
+
+    def tick(room: RoomMix, _slots: int) -> list[Leg]:
+        ticked.append(room)
+        if ticked.count(sound) == 3:
+            enough.set()
+        if room is broken and ticked.count(broken) == 1:
+            raise IndexError("pop from an empty deque")
+        return []
+
+    monkeypatch.setattr(RoomMix, "tick", tick)
+    with caplog.at_level(logging.ERROR):
+        plane.start()
+        await asyncio.wait_for(enough.wait(), 10.0)
+    plane.stop()
+
+    assert ticked.count(broken) == ticked.count(sound)
+    assert [r.getMessage() for r in caplog.records] == ["a slot of a room could not be mixed"]
+    assert caplog.records[0].exc_info
+
+
+async def test_the_tick_goes_on_after_an_error_outside_any_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plane, again, calls = MediaPlane(rtp_ip="127.0.0.1"), asyncio.Event(), list[float]()
+
+    def take_due(_grid: TickGrid, now_s: float) -> list[int]:
+        calls.append(now_s)
+        if len(calls) == 1:
+            raise OSError("no memory")
+        again.set()
+        return []
+
+    monkeypatch.setattr(TickGrid, "take_due", take_due)
+    with pytest.raises(OSError, match="no memory"):
+        plane.start()
+    await asyncio.wait_for(again.wait(), 10.0)
+    plane.stop()

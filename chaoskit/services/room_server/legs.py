@@ -160,8 +160,9 @@ class RoomMix:
         skipped = (slots - 1) * FRAME_SAMPLES
         frames = {}
         for leg in list(self.talkers):
-            frames[leg] = leg.queue.take()
-            if not len(leg.queue):
+            if leg.queue.ready:
+                frames[leg] = leg.queue.take()
+            if not leg.queue.ready:
                 del self.talkers[leg]
         shared, own = mix(frames)
         listeners = [leg for leg in self.legs if leg not in own] if own else self.legs

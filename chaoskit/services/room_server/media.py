@@ -194,16 +194,27 @@ class MediaPlane:
 
     def _tick(self) -> None:
         assert self._loop is not None
-        for slots in self._grid.take_due(time.monotonic()):
-            if slots > 1:
-                log.warning("skipped %d slots of 20 ms: this process was not running", slots - 1)
-            for room in self._rooms:
-                if room.legs:
-                    for leg in room.tick(slots):
-                        self._give_up(leg)
-                elif room.talkers:
-                    room.talkers.clear()
-        self._timer = self._loop.call_at(self._grid.due_s, self._tick)
+        try:
+            for slots in self._grid.take_due(time.monotonic()):
+                if slots > 1:
+                    log.warning("skipped %d slots of 20 ms: this process did not run", slots - 1)
+                for room in self._rooms:
+                    self._mix(room, slots)
+        finally:
+            self._timer = self._loop.call_at(self._grid.due_s, self._tick)
+
+    def _mix(self, room: RoomMix, slots: int) -> None:
+        """Mix one slot of one room. What goes wrong there costs the slot, and no other room."""
+        if not room.legs:
+            room.talkers.clear()
+            return
+        try:
+            lost = room.tick(slots)
+        except Exception:
+            log.exception("a slot of a room could not be mixed")
+            return
+        for leg in lost:
+            self._give_up(leg)
 
     def _give_up(self, leg: Leg) -> None:
         for _, opened in self._sockets.values():

@@ -16,6 +16,9 @@ Key = TypeVar("Key", bound=Hashable)
 SILENT_FRAME = bytes([mulaw.SILENCE]) * FRAME_SAMPLES
 LATE_WINDOW = 50
 """A packet up to this far behind the newest one is late; further behind, numbering restarted."""
+LONGEST_UNBUFFERED = 12
+"""Frames that may wait without prebuffering (as many as with the default of 6): a burst must not
+make a speaker late for good."""
 
 
 class Offer(Enum):
@@ -30,9 +33,9 @@ class TalkQueue:
 
     The speaker enters the mix once more than `prebuffer` frames wait, and then stays in it: after a
     pause its first frame is mixed at once. A queue of twice `prebuffer` is cut to the newest
-    `prebuffer`, which bounds the age of what is heard. There is no concealment: a lost packet only
-    shortens the queue. Not behind the newest packet is the only order; a change of SSRC starts
-    numbering anew.
+    `prebuffer`, which bounds the age of what is heard; with a `prebuffer` of 0 the newest
+    LONGEST_UNBUFFERED frames are kept. There is no concealment: a lost packet only shortens the
+    queue. Not behind the newest packet is the only order; a change of SSRC starts numbering anew.
     """
 
     __slots__ = ("_frames", "_newest", "_primed", "_ssrc", "prebuffer")
@@ -62,10 +65,17 @@ class TalkQueue:
         self._frames.append(frame)
         if not self._primed:
             self._primed = len(self._frames) > self.prebuffer
-        elif len(self._frames) >= 2 * self.prebuffer:
-            while len(self._frames) > self.prebuffer:
-                self._frames.popleft()
+        else:
+            self._trim()
         return Offer.QUEUED
+
+    def _trim(self) -> None:
+        keep, most = self.prebuffer, 2 * self.prebuffer - 1
+        if not self.prebuffer:
+            keep = most = LONGEST_UNBUFFERED
+        if len(self._frames) > most:
+            while len(self._frames) > keep:
+                self._frames.popleft()
 
     def take(self) -> bytes:
         """Return the oldest frame. Raises IndexError when none waits."""
