@@ -329,7 +329,7 @@ class CheckSpec:
     of: str | None = None
     from_: str = "effect"
     during: str = "run"
-    members: tuple[str, ...] = ("listeners",)
+    members: tuple[str, ...] = ("listener",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ class AudioGap:
     params: ClassVar[type] = Params
     of_fault: ClassVar[bool] = False
     at_gate: ClassVar[bool] = True
-    population: ClassVar[tuple[str, ...]] = ("listeners",)
+    population: ClassVar[tuple[str, ...]] = ("listener",)
     during: ClassVar[str] = "steady"
     spec: CheckSpec
     bounds: Params

@@ -33,7 +33,7 @@ class FirstWord:
     params: ClassVar[type] = Params
     of_fault: ClassVar[bool] = False
     at_gate: ClassVar[bool] = False
-    population: ClassVar[tuple[str, ...]] = ("listeners",)
+    population: ClassVar[tuple[str, ...]] = ("listener",)
     during: ClassVar[str] = "run"
     spec: CheckSpec
     bounds: Params

@@ -24,7 +24,7 @@ class HeardRatio:
     params: ClassVar[type] = Params
     of_fault: ClassVar[bool] = False
     at_gate: ClassVar[bool] = True
-    population: ClassVar[tuple[str, ...]] = ("listeners",)
+    population: ClassVar[tuple[str, ...]] = ("listener",)
     during: ClassVar[str] = "steady"
     spec: CheckSpec
     bounds: Params

@@ -154,12 +154,12 @@ class History:
         return np.array([self._rows[k] for k in participants], dtype=np.intp)
 
     def members(self, names: Sequence[str]) -> tuple[int, ...]:
-        """Return the planned participants of groups or roles; `everyone` is all of them.
+        """Return the planned participants of groups or roles; `everyone` is all but canaries.
 
         Raises ValueError when a name is no group or role of the experiment.
         """
         if EVERYONE in names:
-            return self.participants
+            return tuple(k for k in self.participants if self.tracks[k].group.role != CANARY)
         known = {g.name for g in self.experiment.crowd.groups}
         known |= {g.role for g in self.experiment.crowd.groups}
         unknown = sorted(set(names) - known)

@@ -30,7 +30,7 @@ class JoinTime:
     params: ClassVar[type] = Params
     of_fault: ClassVar[bool] = False
     at_gate: ClassVar[bool] = True
-    population: ClassVar[tuple[str, ...]] = ("listeners",)
+    population: ClassVar[tuple[str, ...]] = ("listener",)
     during: ClassVar[str] = "run"
     spec: CheckSpec
     bounds: Params

@@ -35,6 +35,16 @@ def verdict_of(results: Iterable[CheckResult], *, valid: bool) -> Verdict:
     return worst(r.verdict for r in results) if valid else Verdict.INCONCLUSIVE
 
 
+def _nobody(spec: CheckSpec, history: History) -> str:
+    """Return why the population is empty, or "" when there is somebody in it."""
+    try:
+        if history.members(spec.members):
+            return ""
+    except ValueError as error:
+        return f"nobody in the population: {error}"
+    return f"nobody in the population: the crowd has no member in {', '.join(spec.members)}"
+
+
 _GATE_WINDOWS = frozenset({"run", "steady"})
 
 
@@ -43,7 +53,9 @@ def _judge(spec: CheckSpec, history: History) -> CheckResult:
     if kind is None:
         return unreadable(spec, f"unknown check {spec.kind}")
     try:
-        return kind.parse(spec).judge(history)
+        check = kind.parse(spec)
+        absent = _nobody(spec, history)
+        return unreadable(spec, absent) if absent else check.judge(history)
     except Exception as error:
         # One broken check must not take the verdict of the others with it.
         return unreadable(spec, f"could not be judged: {type(error).__name__}: {error}")

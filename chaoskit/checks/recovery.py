@@ -30,7 +30,7 @@ class Recovery:
     params: ClassVar[type] = Params
     of_fault: ClassVar[bool] = True
     at_gate: ClassVar[bool] = False
-    population: ClassVar[tuple[str, ...]] = ("listeners",)
+    population: ClassVar[tuple[str, ...]] = ("listener",)
     during: ClassVar[str] = "run"
     spec: CheckSpec
     bounds: Params

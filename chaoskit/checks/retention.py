@@ -29,7 +29,7 @@ class Retention:
     params: ClassVar[type] = Params
     of_fault: ClassVar[bool] = False
     at_gate: ClassVar[bool] = False
-    population: ClassVar[tuple[str, ...]] = ("listeners",)
+    population: ClassVar[tuple[str, ...]] = ("listener",)
     during: ClassVar[str] = "run"
     spec: CheckSpec
     bounds: Params

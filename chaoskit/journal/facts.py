@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaoskit.audio.listening import ABSENT, CONCEALED, VOICE_BITS
+from chaoskit.checks.canary_group import CANARY
 from chaoskit.errors import InvalidInput
-from chaoskit.model import Crowd
+from chaoskit.model import Crowd, Group
 from chaoskit.ports import Loss, NetSample, Presence
 from chaoskit.wire import facts as wire
 from chaoskit.wire.facts import Fact, decode_fact
@@ -20,7 +21,28 @@ _READ_BYTES = 1 << 20
 _SKIPPED = (b'{"k":"heard"', b'{"k":"sent"')
 _OUT_OF_ORDER_S = 5.0
 _STATES = ("away", "trying", "joined", "gone")
+LISTENERS = "listeners"
+"""Scope of all whose role is listener."""
+_LISTENER = "listener"
 _COMES_BACK = frozenset({"moved", "lost"})
+
+
+def _scopes_of(group: Group, crowd: Crowd) -> tuple[str, ...]:
+    """Return the scopes that members of `group` are counted in.
+
+    A group's name means that group alone, though another's role be called the same; only
+    `listeners` is a role whatever groups are called.
+    """
+    if group.role == CANARY:
+        return (group.name,)
+    names = {g.name for g in crowd.groups}
+    roles = {group.role, f"{group.role}s"} - names
+    own = {group.name} | roles
+    if group.role == _LISTENER:
+        own.add(LISTENERS)
+    elif group.name == LISTENERS:
+        own.discard(LISTENERS)
+    return ("crowd", *sorted(own))
 
 
 def hears_voice(code: int) -> bool:
@@ -59,6 +81,7 @@ class FactTail:
         self._folder = folder
         self._origin_s = origin_s
         self._group_of = {k: group.name for group in crowd.groups for k in group.members()}
+        self._scopes = {group.name: _scopes_of(group, crowd) for group in crowd.groups}
         self._files: dict[str, _GrowingFile] = {}
         self._presence = {k: Presence(participant=k, state="away") for k in self._group_of}
         self._ears: dict[int, int] = {}
@@ -125,9 +148,12 @@ class FactTail:
         return self._ears.get(participant, ABSENT)
 
     def count(self, name: str) -> float:
-        """Return how many of a group, or of `crowd`, are away, trying, joined, gone or hearing.
+        """Return how many are away, trying, joined, gone or hearing: `<scope>.<state>`.
 
-        Also `present` (joined or trying) and `attempts` (a sum). Raises KeyError for another name.
+        A scope is a group, a role (`owner` or `owners`), or `crowd`: all but canaries, who are
+        counted as `canary` alone. `listeners` is always everybody whose role is listener, however
+        the groups are called. Also `present` (joined or trying) and `attempts` (a sum). Raises
+        KeyError for another name.
         """
         if self._counts is None:
             self._counts = self._count_all()
@@ -144,11 +170,11 @@ class FactTail:
             )
 
     def _count_all(self) -> dict[str, int]:
-        scopes = ["crowd", *dict.fromkeys(self._group_of.values())]
         facets = (*_STATES, "hearing", "present", "attempts")
+        scopes = {"crowd", LISTENERS}.union(*self._scopes.values())
         counts = {f"{scope}.{facet}": 0 for scope in scopes for facet in facets}
         for k, presence in self._presence.items():
-            for scope in ("crowd", self._group_of[k]):
+            for scope in self._scopes[self._group_of[k]]:
                 counts[f"{scope}.{presence.state}"] += 1
                 counts[f"{scope}.present"] += presence.state in ("trying", "joined")
                 counts[f"{scope}.hearing"] += hears_voice(self._ears.get(k, ABSENT))

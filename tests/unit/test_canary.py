@@ -41,6 +41,7 @@ def test_canaries_are_no_audience() -> None:
     found = summarise(run.history())
     assert found["listeners"]["planned"] == 20
     assert found["listeners"]["joined"] == 0
+    assert run.history().members(["everyone"]) == (0, 1, 2, *run.listeners)
     assert {row["group"] for row in found["recovery"]} == {"host", "guest", "owner", "listeners"}
 
 

@@ -147,7 +147,20 @@ def test_a_word_for_nobody_is_inconclusive() -> None:
     crowd = run.experiment.crowd
     empty = tuple(replace(g, count=0) if g.name == "listeners" else g for g in crowd.groups)
     run.experiment = replace(run.experiment, crowd=replace(crowd, groups=empty))
-    assert judge(run, WORD).note == "nobody in the population"
+    assert judge(run, WORD).note == (
+        "nobody in the population: the crowd has no member in listener"
+    )
+    renamed = tuple(replace(g, role="owner") if g.name == "listeners" else g for g in crowd.groups)
+    run.experiment = replace(run.experiment, crowd=replace(crowd, groups=renamed))
+    assert judge(run, WORD).note == "nobody in the population: no such group or role: listener"
+
+
+def test_the_audience_is_a_role_however_its_group_is_called() -> None:
+    run = talking(20, 25.0)
+    crowd = run.experiment.crowd
+    renamed = tuple(replace(g, name="public") if g.name == "listeners" else g for g in crowd.groups)
+    run.experiment = replace(run.experiment, crowd=replace(crowd, groups=renamed))
+    assert (judge(run, WORD).verdict, judge(run, WORD).n) == (Verdict.HELD, 20)
 
 
 def test_a_word_of_somebody_without_a_voice_is_inconclusive() -> None:

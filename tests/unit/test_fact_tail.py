@@ -88,6 +88,45 @@ def test_the_tail_is_what_the_core_calls_crowd_facts(tail: FactTail) -> None:
     assert facts.count("crowd.away") == 3
 
 
+def test_counts_go_by_group_and_by_role_and_leave_canaries_out(
+    tmp_path: Path, shard: Shard
+) -> None:
+    crowd = Crowd(
+        groups=(
+            Group(name="host", role="host", count=1, first=HOST),
+            Group(name="early", role="listener", count=1, first=FIRST),
+            Group(name="late", role="listener", count=1, first=SECOND),
+            Group(name="canary", role="canary", count=3, first=20),
+        )
+    )
+    tail = FactTail(tmp_path, crowd, origin_s=ORIGIN_S)
+    shard.write(*(joined(k) for k in (HOST, FIRST, SECOND, 20, 21)))
+    tail.poll()
+
+    scopes = ("early", "late", "listener", "listeners", "host", "hosts", "canary", "crowd")
+    assert [tail.count(f"{scope}.joined") for scope in scopes] == [1, 1, 2, 2, 1, 1, 2, 3]
+    tail.close()
+
+
+def test_listeners_are_the_role_even_beside_a_group_of_that_name(
+    tmp_path: Path, shard: Shard
+) -> None:
+    crowd = Crowd(
+        groups=(
+            Group(name="listeners", role="listener", count=1, first=FIRST),
+            Group(name="late", role="listener", count=1, first=SECOND),
+        )
+    )
+    tail = FactTail(tmp_path, crowd, origin_s=ORIGIN_S)
+    shard.write(joined(FIRST), joined(SECOND))
+    tail.poll()
+
+    assert [tail.count(f"{s}.joined") for s in ("listeners", "late")] == [2, 1]
+    tail.close()
+    nobody = FactTail(tmp_path, Crowd(groups=()), origin_s=ORIGIN_S)
+    assert nobody.count("listeners.hearing") == 0
+
+
 def test_a_participant_is_followed_from_trying_to_gone(shard: Shard, tail: FactTail) -> None:
     states = []
     for fact in (

@@ -193,7 +193,7 @@ def test_checks_get_names_and_the_defaults_of_their_kind() -> None:
         "calm",
         "recovery",
     ]
-    assert (first.members, second.members) == (("listeners",), ("host", "listener"))
+    assert (first.members, second.members) == (("listener",), ("host", "listener"))
     assert (first.during, calm.during) == ("run", "steady")
     assert (recovery.of, recovery.from_) == ("drop-host", "heal")
     assert recovery.params == {"p95_at_most_s": 8.0}
@@ -226,7 +226,7 @@ def test_abort_conditions_are_read() -> None:
     ).abort
     assert (condition.below, condition.above) == (0.5, None)
     assert (condition.window_s, condition.for_s) == (5.0, 10.0)
-    assert condition.check.members == ("listeners",)
+    assert condition.check.members == ("listener",)
 
 
 CONTROL = "control: {title: Not so, set: {profile: hardened, method.drop-host.for: 9s}}\n"
