@@ -14,7 +14,7 @@ _MARK = b"CHAOSKIT_RUN_FOLDER="
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
-    """A process of a run. `folder`: the run folder that its environment names."""
+    """A process of a run. `folder`: the run folder that its environment names, without symlinks."""
 
     pid: int
     folder: Path
@@ -31,7 +31,8 @@ def find_strays(folder: Path | None = None) -> list[Stray]:
     None: of every run whose lock nobody holds, its folder being there or not.
     """
     if folder is not None:
-        return [stray for stray in _marked() if stray.folder == folder]
+        place = folder.resolve()
+        return [stray for stray in _marked() if stray.folder == place]
     live: dict[Path, bool] = {}
     strays = []
     for stray in _marked():
@@ -81,7 +82,7 @@ def _folder_of(pid: int) -> Path | None:
         return None
     for variable in environment.split(b"\0"):
         if variable.startswith(_MARK):
-            return Path(os.fsdecode(variable.removeprefix(_MARK)))
+            return Path(os.fsdecode(variable.removeprefix(_MARK))).resolve()
     return None
 
 

@@ -98,7 +98,7 @@ async def heal_all(runs_dir: Path) -> list[HealReport]:
 
 
 def _end_deleted_runs(runs_dir: Path) -> list[HealReport]:
-    place = runs_dir.absolute()
+    place = runs_dir.resolve()
     killed: dict[str, list[str]] = {}
     for stray in kill_strays([stray for stray in find_strays() if stray.folder.parent == place]):
         killed.setdefault(stray.folder.name, []).append(str(stray))

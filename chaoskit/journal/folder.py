@@ -1,8 +1,17 @@
 """Run folders: where everything that belongs to one run lies, and who holds it.
 
-`runs/<id>/` has: lock, journal.jsonl, heal.jsonl, proxy.json, plan.json, crowd/, ctl/, ready/,
-logs/, facts-<shard>.jsonl, result.json, timeline.md. Whoever runs or heals a run holds a flock on
-its `lock`; engine and guardian share one open file, so the run is live as long as either is.
+`runs/<id>/` has:
+
+- `lock`: whoever runs or heals the run holds a flock on it; engine and guardian share one open
+  file, so the run is live as long as either is
+- `plan.json`: the experiment as it was run
+- `journal.jsonl`, `heal.jsonl`: what the engine did, and what the guardian or `heal` did after it
+- `proxy.json`: where the run's fault proxy answers
+- `directory.json`, `directory.sqlite`: the directory's configuration and its database
+- `crowd/<shard>.json`, `facts-<shard>.jsonl`: the plan of a shard, and what it reports
+- `ctl/<shard>.sock`, `ready/<service>.json`, `logs/<service>.log`: of its processes
+- `result.json`, `timeline.md`: how it went
+- `crash.txt`: the traceback of an error that nobody expected
 """
 
 import fcntl
@@ -48,7 +57,10 @@ class RunLock:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths of one run. `path` is absolute."""
+    """Paths of one run. `path` is absolute and, as made and found here, without symlinks.
+
+    Processes of the run are marked with it, so one run must have one spelling.
+    """
 
     path: Path
 
@@ -176,7 +188,7 @@ def create_run(
     `new_id(n)` returns 2n hex digits; ids grow when short ones run out. Raises EnvironmentMissing
     when the folder cannot be made.
     """
-    runs_dir = runs_dir.absolute()
+    runs_dir = runs_dir.resolve()
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         folder = _make_folder(runs_dir, new_id)
@@ -216,11 +228,11 @@ def _point_latest(runs_dir: Path, run_id: str) -> None:
 def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
     """Yield the run folders in `runs_dir`, oldest first; none when it is not there."""
     try:
-        entries = [entry for entry in os.scandir(runs_dir) if _is_run(entry)]
+        entries = [entry for entry in os.scandir(runs_dir.resolve()) if _is_run(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in sorted(entries, key=lambda e: (_birth_s(e), e.name)):
-        yield RunFolder(Path(entry.path).absolute())
+        yield RunFolder(Path(entry.path))
 
 
 def _is_run(entry: os.DirEntry[str]) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from chaoskit.drivers.toxiproxy import ToxiproxyDriver, ToxiproxyError
 from chaoskit.guardian.client import GuardianClient, start_guardian
 from chaoskit.guardian.takeover import heal_all, heal_run
-from chaoskit.journal.folder import ProxyAddress, RunFolder, create_run
+from chaoskit.journal.folder import ProxyAddress, RunFolder, create_run, find_run
 from chaoskit.journal.reader import load_journal, pending_undos
 from chaoskit.model import FaultHealed, HealEnded, LinkSpec, ServiceSpec
 from chaoskit.runtimes.local import LocalRuntime
@@ -174,6 +174,39 @@ async def test_heal_all_ends_what_is_left_of_a_run_whose_folder_was_deleted(
     assert stray.wait() == -signal.SIGKILL
     assert [report.run for report in reports] == ["dead"]
     assert reports[0].killed[0].startswith(f"{stray.pid} (")
+
+
+@pytest.mark.parametrize("spelling", ["link", "disk"])
+async def test_what_is_left_of_a_run_is_found_however_its_place_is_spelt(
+    tmp_path: Path, spelling: str
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    folder, lock = create_run(tmp_path / "link")
+    lock.release()
+    stray = start_process(
+        [sys.executable, "-c", "import time; time.sleep(600)"],
+        CHAOSKIT_RUN_FOLDER=str(tmp_path / spelling / folder.id),
+    )
+
+    report = await heal_run(find_run(tmp_path / "link", folder.id))
+
+    assert stray.wait() == -signal.SIGKILL
+    assert [one.split()[0] for one in report.killed] == [str(stray.pid)]
+
+
+async def test_heal_all_ends_a_deleted_run_of_a_symlinked_place(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    stray = start_process(
+        [sys.executable, "-c", "import time; time.sleep(600)"],
+        CHAOSKIT_RUN_FOLDER=str(tmp_path / "disk" / "dead"),
+    )
+
+    reports = await heal_all(tmp_path / "link")
+
+    assert stray.wait() == -signal.SIGKILL
+    assert [report.run for report in reports] == ["dead"]
 
 
 async def test_a_lease_holds_a_fault_as_long_as_the_guardian_lives_and_no_longer(

@@ -95,6 +95,22 @@ def test_latest_points_at_the_newest_run(tmp_path: Path) -> None:
     second.release()
 
 
+def test_a_run_has_one_path_however_its_place_is_spelt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, link = tmp_path / "disk", tmp_path / "runs"
+    place.mkdir()
+    link.symlink_to(place)
+    folder, lock = create_run(link)
+    lock.release()
+
+    assert folder.path == place / folder.id
+    assert [*run_folders(link), find_run(link, folder.id), find_run(link, "latest")] == [folder] * 3
+    monkeypatch.chdir(tmp_path)
+    assert list(run_folders(Path("runs"))) == [folder]
+    assert child_environment(folder)["CHAOSKIT_RUN_FOLDER"] == str(place / folder.id)
+
+
 def test_a_place_that_is_no_folder_is_refused_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
 
