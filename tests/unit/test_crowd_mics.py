@@ -9,7 +9,7 @@ from chaoskit.model import Mic
 from chaoskit.services.crowd.mics import CATCH_UP_SLOTS, MicDesk, Microphone, index_in, payload_in
 from chaoskit.services.crowd.playout import slot_start_s
 from chaoskit.wire.crowd import MicPlan
-from chaoskit.wire.facts import Fact, MicChanged, SentSymbol
+from chaoskit.wire.facts import Fact, MicChanged, SentSymbol, Unsent
 
 pytestmark = pytest.mark.unit
 
@@ -93,6 +93,45 @@ def test_a_short_delay_is_made_up_for_and_a_long_one_skipped() -> None:
     kept = list(range(80 - CATCH_UP_SLOTS, 81))
     assert [slot for slot, _ in outlet.frames[4:]] == kept
     assert desk.skipped == 80 - 64 - CATCH_UP_SLOTS
+
+
+def unsent_in(facts: list[Fact]) -> list[tuple[float, int, int, int]]:
+    return [(f.t, f.p, f.s, f.n) for f in facts if isinstance(f, Unsent)]
+
+
+def test_frames_that_are_skipped_are_told_and_those_made_up_for_are_not() -> None:
+    desk, outlet, facts = desk_of(microphone())
+    desk.tick(slot_start_s(60, ORIGIN_S))
+    desk.tick(slot_start_s(61 + CATCH_UP_SLOTS, ORIGIN_S))
+    assert unsent_in(facts) == []
+    desk.tick(slot_start_s(90, ORIGIN_S))
+    first, end = 62 + CATCH_UP_SLOTS, 90 - CATCH_UP_SLOTS
+    assert unsent_in(facts) == [(slot_start_s(first, ORIGIN_S), 1, first, end - first)]
+    sent = [slot for slot, _ in outlet.frames]
+    assert sorted([*sent, *range(first, end)]) == list(range(60, 91))
+
+
+def test_a_closed_microphone_has_no_frames_that_could_be_missing() -> None:
+    script = [
+        MicPlan(at_s=0, k=1, mic="beacon"),
+        MicPlan(at_s=1.0, k=1, mic="closed"),
+        MicPlan(at_s=1.4, k=1, mic="silence"),
+        MicPlan(at_s=1.8, k=1, mic="closed"),
+    ]
+    desk, _, facts = desk_of(microphone(1, script))
+    desk.tick(slot_start_s(39, ORIGIN_S))
+    desk.tick(slot_start_s(200, ORIGIN_S))
+    assert [told[2:] for told in unsent_in(facts)] == [(40, 10), (70, 20)]
+
+
+def test_out_of_the_room_no_frame_is_missing() -> None:
+    mic = microphone()
+    desk, _, facts = desk_of(mic)
+    mic.outlet = None
+    desk.tick(slot_start_s(60, ORIGIN_S))
+    desk.tick(slot_start_s(90, ORIGIN_S))
+    assert unsent_in(facts) == []
+    assert desk.skipped == 90 - 61 - CATCH_UP_SLOTS
 
 
 def test_the_same_slot_is_never_sent_twice() -> None:

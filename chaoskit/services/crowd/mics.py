@@ -5,6 +5,7 @@ run, and a frame that was never sent leaves a hole where it belongs.
 """
 
 import bisect
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 
@@ -13,11 +14,11 @@ from chaoskit.model import Mic
 from chaoskit.services.crowd.flow import Outlet
 from chaoskit.services.crowd.playout import slot_at, slot_from, slot_start_s
 from chaoskit.wire.crowd import MicPlan
-from chaoskit.wire.facts import Fact, MicChanged, SentSymbol
+from chaoskit.wire.facts import Fact, MicChanged, SentSymbol, Unsent
 
 CATCH_UP_SLOTS = 3
 """Missed frames that are still sent, at once, as a sound card would: a mixer's queue absorbs them.
-Older ones are skipped and counted."""
+Older ones are skipped and told of."""
 SENT_EVERY_SLOTS = 50
 
 _at_s = operator.attrgetter("at_s")
@@ -78,13 +79,14 @@ def payload_in(mic: Mic, band: int, slot: int) -> bytes | None:
 class MicDesk:
     """All microphones of a shard, on one 20 ms grid of the monotonic clock.
 
-    Reads no clock. `skipped` counts frames that were due when nobody looked and are never sent.
+    Reads no clock. `skipped` counts slots that were due when nobody looked and are never sent; the
+    frames that a microphone in the room should have sent in them are told as Unsent.
     """
 
     def __init__(
         self, mics: Sequence[Microphone], write: Callable[[Fact], None], *, origin_s: float
     ) -> None:
-        """`write` takes MicChanged and SentSymbol facts."""
+        """`write` takes MicChanged, SentSymbol and Unsent facts."""
         self.mics = list(mics)
         self.skipped = 0
         self._write = write
@@ -108,7 +110,7 @@ class MicDesk:
         slot = slot_at(now_s, self._origin_s)
         first = slot if self._next is None else self._next
         if slot - first > CATCH_UP_SLOTS:
-            self.skipped += slot - CATCH_UP_SLOTS - first
+            self._skip(range(first, slot - CATCH_UP_SLOTS))
             first = slot - CATCH_UP_SLOTS
         for due in range(first, slot + 1):
             for mic in self.mics:
@@ -116,6 +118,17 @@ class MicDesk:
             for mic in self._untold:
                 self._send(mic, mic.mic_in(due), due)
         self._next = max(first, slot + 1)
+
+    def _skip(self, slots: range) -> None:
+        self.skipped += len(slots)
+        for mic in self.mics:
+            if mic.outlet is None:
+                continue
+            due = [slot for slot in slots if mic.mic_in(slot) is not Mic.CLOSED]
+            for _, run in itertools.groupby(enumerate(due), key=lambda item: item[1] - item[0]):
+                unsent = [slot for _, slot in run]
+                t = slot_start_s(unsent[0], self._origin_s)
+                self._write(Unsent(t=t, p=mic.k, s=unsent[0], n=len(unsent)))
 
     def _frame(self, mic: Microphone, slot: int, now_s: float) -> None:
         state = mic.mic_in(slot)

@@ -65,6 +65,7 @@ class Participant:
         self._inbox: asyncio.Queue[RoomEvent | None] = asyncio.Queue()
         self._news = asyncio.Event()
         self._back = asyncio.Event()
+        self._going = asyncio.Event()
         self._seeking: asyncio.Task[None] | None = None
         self._goodbye = ""
         self._place: Place | None = None
@@ -82,6 +83,7 @@ class Participant:
             return
         self._goodbye = why
         self._back.clear()
+        self._going.set()
         if self._seeking is not None:
             self._seeking.cancel()
 
@@ -130,6 +132,7 @@ class Participant:
             if self._goodbye == "command":
                 await self._back.wait()
                 self._goodbye, why = "", "rejoin"
+                self._going.clear()
             if self._is_departing():
                 return
             now_s = time.monotonic()
@@ -141,7 +144,9 @@ class Participant:
                 self._seeking.cancel()
             if not self._is_departing():
                 await self._seeking  # gave up: its ear stays, and hears nothing
-                return
+                if self.plan.every_s is None:
+                    return
+                await self._going.wait()
             await self._take_leave()
 
     def _is_departing(self) -> bool:
@@ -179,6 +184,14 @@ class Participant:
         return duties
 
     async def _leave_at(self, at_s: float) -> None:
+        """Leave as planned: for good, or to come again every `every_s`."""
+        every_s, back_s = self.plan.every_s, self._run_time(self.plan.arrive_s)
+        while every_s is not None:
+            await asyncio.sleep(at_s - time.monotonic())
+            self.depart("command")
+            at_s, back_s = at_s + every_s, back_s + every_s
+            await asyncio.sleep(back_s - time.monotonic())
+            self.come_back()
         await asyncio.sleep(at_s - time.monotonic())
         self.depart("end")
 

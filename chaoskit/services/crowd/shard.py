@@ -149,7 +149,7 @@ class Shard:
         self._facts.write(ShardStopped(t=time.monotonic(), shard=self._plan.shard))
         self._facts.close()
         if self._desk.skipped:
-            log.warning("frames never sent, for the shard was late: %d", self._desk.skipped)
+            log.warning("slots never sent, for the shard was late: %d", self._desk.skipped)
 
     async def close(self) -> None:
         """Close the control socket."""
@@ -200,7 +200,7 @@ class Shard:
             case "mute" | "unmute":
                 muted = command.cmd == "mute"
                 await asyncio.gather(*(one.set_muted(muted) for one in chosen))
-                self._undo_after(command, "mute", lambda one: self._spawn_unmute(one, not muted))
+                self._undo_after(command, "mute", lambda one: self._spawn_mute(one, not muted))
             case "leave":
                 for one in chosen:
                     one.depart("command")
@@ -240,6 +240,6 @@ class Shard:
             if timer is not None:
                 timer.cancel()
 
-    def _spawn_unmute(self, one: Participant, muted: bool) -> None:
+    def _spawn_mute(self, one: Participant, muted: bool) -> None:
         task = asyncio.get_running_loop().create_task(one.set_muted(muted))
         self._others.append(task)
