@@ -6,12 +6,13 @@ knows what to heal.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from chaoskit.engine.plan import timed
 from chaoskit.engine.schedule import Window
 from chaoskit.errors import AdapterError, ChaosKitError
-from chaoskit.faults.protocol import Fault
+from chaoskit.faults.protocol import TTL_MARGIN_S, settled
 from chaoskit.faults.registry import fault_class, parse_fault
 from chaoskit.model import (
     ActionDone,
@@ -45,6 +46,8 @@ RETRY_S = 0.5
 """Between two attempts to roll back what could not be confirmed."""
 READ_BACK_S = 2.0
 """So long a read-back may need to agree; what peers report takes its time."""
+LAST_LOOK_S = 0.5
+"""So long a heal waits to be told whether the fault was still in place."""
 
 ReadBack = Callable[[Undo, Tools], Awaitable[bool]]
 
@@ -146,7 +149,8 @@ class Steps:
             # The plan allows it only when times were unknown: here they are known.
             self._fail(fault_id, f"the blast radius is full: {allowed} active already")
             return
-        fault = parse_fault(timed(spec, self._planned[fault_id]))
+        asked = timed(spec, self._planned[fault_id])
+        fault = parse_fault(asked)
         # Reserved before anything is awaited, so that two steps cannot both see room for one.
         self.undos[fault_id] = Undo(fault_id=fault_id, kind=spec.kind, handle={})
         try:
@@ -173,10 +177,11 @@ class Steps:
             self._fail(fault_id, str(error))
             await self._heal(undo, by="engine")
             return
+        done_s = self._now()
         self.begun[fault_id].set()
         active = await self._agrees(fault_class(undo.kind).is_active, undo)
         self._emit(FaultActive(at_s=self._now(), fault_id=fault_id, active=active))
-        proof = _Proof(fault, undo, self._tools, self._emit)
+        proof = _Proof(undo, self._tools, self._emit, done_s=done_s, share=spec.share)
         try:
             if spec.duration_s is None:
                 await self._watch_until(proof, self._open_until)
@@ -184,11 +189,34 @@ class Steps:
                 heal_s = injected_s + spec.duration_s
                 await proof.watch(until_s=heal_s)
                 await clock.sleep_until(heal_s)
+            if active and asked.duration_s is not None:
+                await self._last_look(undo, own_end_s=injected_s + asked.duration_s + TTL_MARGIN_S)
             await self._heal(undo, by="engine")
             self.over[fault_id].set()
             await proof.watch(until_s=clock.now() + LATE_PROOF_S)
         finally:
             proof.close()
+
+    async def _last_look(self, undo: Undo, *, own_end_s: float) -> None:
+        """Write it down when a fault that should still be in place is not.
+
+        From `own_end_s` on its own time limit may have ended it, later than planned: no finding. A
+        door that does not answer says nothing, and must not put the heal off.
+        """
+        cls, clock = fault_class(undo.kind), self._tools.clock
+        if not cls.lasting:
+            return
+        look = asyncio.ensure_future(cls.is_active(undo, self._tools))
+        limit = asyncio.ensure_future(clock.sleep_until(clock.now() + LAST_LOOK_S))
+        both: set[asyncio.Future[Any]] = {look, limit}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            answer, _ = await asyncio.gather(look, limit, return_exceptions=True)
+        if answer is False and clock.now() < own_end_s:
+            self._fail(undo.fault_id, "it ended before its time: it was not in place any more")
 
     async def _watch_until(self, proof: "_Proof", event: asyncio.Event) -> None:
         watch = asyncio.ensure_future(proof.watch(until_s=None))
@@ -273,8 +301,12 @@ class _Proof:
     nothing lowers the share, and a restarted service does not undo the proof that it was gone.
     """
 
-    def __init__(self, fault: Fault, undo: Undo, tools: Tools, emit: Emit) -> None:
-        self._fault, self._undo, self._tools, self._emit = fault, undo, tools, emit
+    def __init__(
+        self, undo: Undo, tools: Tools, emit: Emit, *, done_s: float, share: float | None
+    ) -> None:
+        """`done_s`: when the injection had been done; it dates what the witness does not."""
+        self._undo, self._tools, self._emit = undo, tools, emit
+        self._done_s, self._share = done_s, share
         self._best: Effect | None = None
         self._error = ""
         self._closed = False
@@ -304,11 +336,14 @@ class _Proof:
                 Observed(at_s=at_s, probe=f"effect {fault_id}", value=None, error=self._error)
             )
         else:
-            self._emit(FaultEffect(at_s=at_s, fault_id=fault_id, effect=self._best))
+            best = settled(self._best, self._share)
+            if best.affected and best.first_s is None:
+                best = replace(best, first_s=self._done_s)
+            self._emit(FaultEffect(at_s=at_s, fault_id=fault_id, effect=best))
 
     async def _ask(self) -> None:
         try:
-            seen = await type(self._fault).effect(self._undo, self._tools)
+            seen = await fault_class(self._undo.kind).effect(self._undo, self._tools)
         except ChaosKitError as error:
             self._error = str(error)
             return
@@ -320,7 +355,8 @@ class _Proof:
         return best is not None and best.share >= ENOUGH and not best.measures.get("pending")
 
 
-def _rank(effect: Effect) -> tuple[int, int, float]:
-    """Return what the best effect has most of: due units, affected ones, then the earlier date."""
+def _rank(effect: Effect) -> tuple[int, int, float, float]:
+    """Return what the best effect has most of: due units, affected ones, none pending, age."""
     first_s = effect.first_s
-    return (effect.targeted, effect.affected, float("-inf") if first_s is None else -first_s)
+    age = float("-inf") if first_s is None else -first_s
+    return (effect.targeted, effect.affected, -effect.measures.get("pending", 0.0), age)

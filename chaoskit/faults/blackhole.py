@@ -22,6 +22,7 @@ class Blackhole:
     needs: ClassVar[tuple[str, ...]] = ("proxy", "facts")
     exclusive: ClassVar[bool] = False
     divisible: ClassVar[bool] = True
+    lasting: ClassVar[bool] = True
     params: ClassVar[type] = Nothing
 
     fault_id: str

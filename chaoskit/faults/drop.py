@@ -20,6 +20,7 @@ class Drop:
     needs: ClassVar[tuple[str, ...]] = ("proxy", "facts")
     exclusive: ClassVar[bool] = True
     divisible: ClassVar[bool] = False
+    lasting: ClassVar[bool] = True
     params: ClassVar[type] = Nothing
 
     fault_id: str

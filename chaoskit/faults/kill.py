@@ -41,6 +41,7 @@ class Kill:
     needs: ClassVar[tuple[str, ...]] = ("services",)
     exclusive: ClassVar[bool] = True
     divisible: ClassVar[bool] = False
+    lasting: ClassVar[bool] = False
     params: ClassVar[type] = KillParams
 
     fault_id: str
@@ -102,7 +103,6 @@ class Kill:
             affected=len(gone),
             targeted=len(undo.handle["running"]),
             unit="services",
-            first_s=tools.clock.now() if gone else None,
         )
 
     @classmethod

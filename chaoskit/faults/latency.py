@@ -57,6 +57,7 @@ class Latency:
     needs: ClassVar[tuple[str, ...]] = ("proxy", "facts")
     exclusive: ClassVar[bool] = False
     divisible: ClassVar[bool] = True
+    lasting: ClassVar[bool] = True
     params: ClassVar[type] = LatencyParams
 
     fault_id: str

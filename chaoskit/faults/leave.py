@@ -19,6 +19,7 @@ class Leave:
     needs: ClassVar[tuple[str, ...]] = ("control", "facts", "observer")
     exclusive: ClassVar[bool] = True
     divisible: ClassVar[bool] = False
+    lasting: ClassVar[bool] = True
     params: ClassVar[type] = Nothing
 
     fault_id: str
@@ -82,7 +83,6 @@ class Leave:
             affected=gone,
             targeted=len(present),
             unit="participants",
-            first_s=tools.clock.now() if gone else None,
         )
 
     @classmethod

@@ -98,6 +98,7 @@ class Loss:
     needs: ClassVar[tuple[str, ...]] = ("proxy", "facts")
     exclusive: ClassVar[bool] = False
     divisible: ClassVar[bool] = True
+    lasting: ClassVar[bool] = True
     params: ClassVar[type] = LossParams
 
     fault_id: str

@@ -19,6 +19,7 @@ class Mute:
     needs: ClassVar[tuple[str, ...]] = ("control", "facts", "observer")
     exclusive: ClassVar[bool] = True
     divisible: ClassVar[bool] = False
+    lasting: ClassVar[bool] = True
     params: ClassVar[type] = Nothing
 
     fault_id: str
@@ -78,7 +79,6 @@ class Mute:
             affected=muted,
             targeted=len(audible),
             unit="participants",
-            first_s=tools.clock.now() if muted else None,
         )
 
     @classmethod

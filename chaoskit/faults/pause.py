@@ -19,6 +19,7 @@ class Pause:
     needs: ClassVar[tuple[str, ...]] = ("services",)
     exclusive: ClassVar[bool] = True
     divisible: ClassVar[bool] = False
+    lasting: ClassVar[bool] = True
     params: ClassVar[type] = Nothing
 
     fault_id: str
@@ -75,7 +76,6 @@ class Pause:
             affected=len(stopped),
             targeted=len(undo.handle["running"]),
             unit="services",
-            first_s=tools.clock.now() if stopped else None,
         )
 
     @classmethod

@@ -3,8 +3,9 @@
 To add a kind: one file with a class that satisfies `Fault`, one line in `registry`.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar, get_args, get_origin
 from typing import get_type_hints as _hints
@@ -60,8 +61,9 @@ class Fault(Protocol):
 
     `acts_on`: what it targets. `needs`: ports of `Tools` without which it has no mechanism.
     `exclusive`: two of them cannot hold the same target at once. `divisible`: `share` may select a
-    part of the clients. `params`: dataclass of its own parameters, from which files and the JSON
-    Schema take their keys.
+    part of the clients. `lasting`: it must still be in place when it is healed (a killed service
+    may be started by whoever watches over it). `params`: dataclass of its own parameters, from
+    which files and the JSON Schema take their keys.
     """
 
     kind: ClassVar[str]
@@ -69,6 +71,7 @@ class Fault(Protocol):
     needs: ClassVar[tuple[str, ...]]
     exclusive: ClassVar[bool]
     divisible: ClassVar[bool]
+    lasting: ClassVar[bool]
     params: ClassVar[type]
 
     @classmethod
@@ -99,7 +102,8 @@ class Fault(Protocol):
     async def effect(cls, undo: Undo, tools: Tools) -> Effect:
         """Return what somebody who did not write the fault saw of it since `prepare`.
 
-        `measures["pending"]` counts units that could not have noticed yet; they are not targeted.
+        `measures["pending"]` counts units that could not have noticed yet; they are not targeted
+        (see `settled`). `first_s` None: the effect is as old as the injection.
         """
 
     @classmethod
@@ -108,6 +112,32 @@ class Fault(Protocol):
 
 
 P = TypeVar("P")
+
+
+def aim(units: int, share: float | None) -> int:
+    """Return how many of `units` a fault on `share` of the clients must hit at least.
+
+    The proxy rolls the dice for each client, so it is the lower end, two standard deviations below
+    what is to be expected.
+    """
+    if share is None or share >= 1.0 or not units:
+        return units
+    spread = 2 * math.sqrt(units * share * (1 - share))
+    return max(1, math.floor(units * share - spread))
+
+
+def settled(effect: Effect, share: float | None) -> Effect:
+    """Return the effect when nobody is asked any more: who is still pending did not notice.
+
+    `measures` may tell `units` that were due and how many had `seen` it, where a share of them was
+    aimed at.
+    """
+    pending = int(effect.measures.get("pending", 0))
+    if not pending:
+        return effect
+    seen = int(effect.measures.get("seen", effect.affected))
+    targeted = aim(int(effect.measures.get("units", effect.targeted)) + pending, share)
+    return replace(effect, targeted=targeted, affected=min(seen, targeted))
 
 
 def read_params(params: type[P], spec: FaultSpec) -> P:

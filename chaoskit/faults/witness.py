@@ -9,7 +9,6 @@ come and go). A unit is *due* once it must have noticed; until then it is pendin
 ear that its own client closed, because its session broke, is left out: it had nothing to notice.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -17,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from chaoskit.errors import AdapterError
+from chaoskit.faults.protocol import aim
 from chaoskit.model import Effect, LinkSpec, Plane, Undo
 from chaoskit.ports import CrowdFacts, Loss, NetSample, Tools
 
@@ -108,16 +108,13 @@ async def report(
 ) -> Effect:
     """Return the effect that `tally` shows, dated by the proxy's stamp where there is one.
 
-    With a `share` the proxy rolls the dice for each client, so the target is the lower end (two
-    standard deviations) of how many it then hits.
+    With a `share` the target is how many of those due it must hit at least.
     """
-    targeted = tally.due
-    if share is not None and share < 1.0 and tally.due:
-        spread = 2 * math.sqrt(tally.due * share * (1 - share))
-        targeted = max(1, math.floor(tally.due * share - spread))
+    targeted = aim(tally.due, share)
+    counts = {"units": tally.due, "seen": tally.seen, "pending": tally.pending}
     idle = "" if uses_of(undo) else "; nobody used these links when the fault began"
     return Effect(
-        measures={**measures, "units": tally.due, "pending": tally.pending, "closed": tally.ended},
+        measures={**measures, **counts, "closed": tally.ended},
         witness=WITNESS + idle,
         affected=min(tally.seen, targeted),
         targeted=targeted,

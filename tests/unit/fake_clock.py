@@ -34,6 +34,10 @@ class VirtualClock:
         heapq.heappush(self._waiting, (at_s, next(self._order), woken))
         await woken
 
+    def stall(self, seconds: float) -> None:
+        """Let `seconds` pass in which nobody got to run."""
+        self._now += seconds
+
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: wake sleepers in order, and let each do what it does."""
         until_s = self._now + seconds

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from chaoskit.engine.engine import Engine, Judge
+from chaoskit.engine.steps import LAST_LOOK_S
 from chaoskit.errors import PlanRefused
 from chaoskit.model import (
     AbortCondition,
@@ -28,6 +29,7 @@ from chaoskit.model import (
     FaultHealed,
     FaultInjecting,
     GateJudged,
+    LinkState,
     Observed,
     Phase,
     PhaseEntered,
@@ -188,6 +190,91 @@ async def test_a_fault_without_an_end_lasts_until_the_recovery_is_over() -> None
     assert healed.at_s == 50.0
     assert phases(run)[-2] == (Phase.RECOVER, 10.0)
     assert {ttl for _, _, ttl in run.proxy.calls if ttl} == {42.0}
+
+
+async def test_a_fault_that_ended_before_its_time_is_written_down() -> None:
+    run = fake_run()
+    task = asyncio.ensure_future(engine(run, experiment(DROP)).run())
+    await run.clock.advance(17.0)
+    await run.proxy.set_enabled("host.signal.room-a", True)
+    await run.clock.finish(task)
+    failed, healed = run.journal.of(FaultFailed, FaultHealed)
+    assert isinstance(failed, FaultFailed)
+    assert isinstance(healed, FaultHealed)
+    assert failed.error == "it ended before its time: it was not in place any more"
+    assert (failed.at_s, healed.at_s, healed.confirmed) == (20.0, 20.0, True)
+
+
+async def test_a_service_that_was_started_again_is_no_fault_that_ended_early() -> None:
+    run = fake_run()
+    kill = replace(EVERY_KIND["kill"], trigger=At(at_s=5.0), duration_s=10.0)
+    task = asyncio.ensure_future(engine(run, experiment(kill)).run())
+    await run.clock.advance(17.0)
+    await run.services.restart("room-a")
+    await run.clock.finish(task)
+    assert run.journal.of(FaultFailed) == []
+
+
+async def test_a_last_look_that_gets_no_answer_says_nothing_and_holds_nothing_up() -> None:
+    run = fake_run()
+    task = asyncio.ensure_future(engine(run, experiment(DROP)).run())
+    await run.clock.advance(19.9)
+    links = run.proxy.links
+
+    async def hang() -> dict[str, LinkState]:
+        run.proxy.links = links  # type: ignore[method-assign]
+        await asyncio.get_running_loop().create_future()
+        return {}
+
+    run.proxy.links = hang  # type: ignore[method-assign]
+    await run.clock.finish(task)
+    assert run.journal.of(FaultFailed) == []
+    (healed,) = run.journal.of(FaultHealed)
+    assert healed.at_s == 20.0 + LAST_LOOK_S
+
+
+async def test_an_engine_that_wakes_late_blames_no_fault_for_its_own_time_limit() -> None:
+    run = fake_run()
+    task = asyncio.ensure_future(engine(run, experiment(DROP)).run())
+    await run.clock.advance(15.0)
+    links = run.proxy.links
+
+    async def late() -> dict[str, LinkState]:
+        run.clock.stall(10.0)
+        for name in await links():
+            await run.proxy.set_enabled(name, True)
+        return dict(await links())
+
+    run.proxy.links = late  # type: ignore[method-assign]
+    await run.clock.finish(task)
+    assert run.journal.of(FaultFailed) == []
+
+
+@pytest.mark.parametrize("kind", ["kill", "pause", "mute", "leave"])
+async def test_an_effect_without_a_stamp_is_as_old_as_the_injection(kind: str) -> None:
+    run = fake_run()
+    signals = run.services.signal
+
+    async def slow(name: str, signum: int) -> None:
+        await run.clock.sleep_until(run.clock.now() + 0.1)
+        await signals(name, signum)
+
+    run.services.signal = slow  # type: ignore[method-assign]
+    await play(run, experiment(replace(EVERY_KIND[kind], trigger=At(at_s=5.0), duration_s=10.0)))
+    (seen,) = run.journal.of(FaultEffect)
+    assert isinstance(seen, FaultEffect)
+    assert seen.effect.first_s == pytest.approx(10.1 if kind in ("kill", "pause") else 10.0)
+
+
+async def test_a_proof_that_some_could_not_give_yet_is_no_full_proof() -> None:
+    run = fake_run()
+    short = replace(EVERY_KIND["blackhole"], trigger=At(at_s=5.0), duration_s=0.2)
+    await play(run, experiment(short))
+    (seen,) = run.journal.of(FaultEffect)
+    assert isinstance(seen, FaultEffect)
+    pending = seen.effect.measures["pending"]
+    assert pending > 0
+    assert seen.effect.targeted == seen.effect.measures["units"] + pending
 
 
 async def test_faults_run_side_by_side() -> None:

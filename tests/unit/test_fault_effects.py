@@ -7,6 +7,7 @@ import pytest
 
 from chaoskit.errors import AdapterError
 from chaoskit.faults.loss import least_missing
+from chaoskit.faults.protocol import aim, settled
 from chaoskit.faults.registry import KINDS, fault_class, heal, parse_fault
 from chaoskit.faults.witness import silent_from
 from chaoskit.model import (
@@ -83,9 +84,8 @@ def test_every_kind_is_covered_here() -> None:
     assert set(EVERY_KIND) == set(KINDS)
 
 
-# Kernel and room lists carry no stamp of their own: they date an effect by when they were asked.
-ASKED_S = 22.3
-DATED_S = {"kill": ASKED_S, "pause": ASKED_S, "mute": ASKED_S, "leave": ASKED_S}
+# Kernel and room lists carry no stamp of their own: the engine dates their effect by the injection.
+UNDATED = ("kill", "pause", "mute", "leave")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +94,7 @@ async def test_what_happened_is_proven_by_nearly_everybody(kind: str) -> None:
     effect = await seen(run, await inject(run, EVERY_KIND[kind]))
     assert effect.targeted > 0
     assert effect.share >= 0.9
-    assert effect.first_s == pytest.approx(DATED_S.get(kind, 12.3))
+    assert effect.first_s == (None if kind in UNDATED else pytest.approx(12.3))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -403,3 +403,21 @@ def _slow(toxic: Toxic, latency: int) -> Toxic:
 
 def test_target_kinds_are_those_of_the_spec() -> None:
     assert {fault_class(k).acts_on for k in KINDS} == set(TargetKind)
+
+
+def effect_of(affected: int, targeted: int, **measures: float) -> Effect:
+    return Effect(measures=measures, witness="peers", affected=affected, targeted=targeted)
+
+
+def test_who_is_still_pending_at_the_end_did_not_notice() -> None:
+    ended = settled(effect_of(1, 1, units=1, seen=1, pending=3), None)
+    assert (ended.affected, ended.targeted) == (1, 4)
+    sure = effect_of(3, 3, units=3, seen=3, pending=0)
+    assert settled(sure, None) is sure
+    assert settled(effect_of(0, 0), None).targeted == 0
+
+
+def test_of_the_pending_a_share_was_aimed_at() -> None:
+    ended = settled(effect_of(12, 12, units=100, seen=20, pending=100), 0.2)
+    assert (ended.affected, ended.targeted) == (20, 28)
+    assert [aim(0, 0.5), aim(3, 0.1), aim(100, 0.2), aim(7, None), aim(7, 1.0)] == [0, 1, 12, 7, 7]
