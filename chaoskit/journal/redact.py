@@ -1,10 +1,11 @@
-"""Takes tokens and secrets out of what a journal keeps.
+"""Takes tokens and secrets out of what a run keeps: journals, plan.json, result.json.
 
 A value goes when the name of its key or option says that it is a secret, when it looks like one
 (bearer header, JWT, credentials in a URL), or when it is the value of an environment variable whose
 name says so.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -31,11 +32,15 @@ class Redactor:
     """Replaces secrets in JSON values and command lines; never changes the shape of a value."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
-        """Learn the secrets that `environ` holds by name (values shorter than 8 are not kept)."""
+        """Learn the secrets that `environ` holds by name (values shorter than 8 are not kept).
+
+        None: this process's environment.
+        """
+        environ = os.environ if environ is None else environ
         self._known = sorted(
             {
                 value
-                for name, value in (environ or {}).items()
+                for name, value in environ.items()
                 if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
             },
             key=len,
@@ -51,7 +56,7 @@ class Redactor:
                 key: _blank(item) if _SECRET_NAME.search(key) else self.json(item)
                 for key, item in value.items()
             }
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             return [self.json(item) for item in value]
         return value
 
@@ -80,11 +85,19 @@ class Redactor:
             yield f"{option}={REDACTED}" if names_secret and equals else self.text(word)
 
 
+def redacted(value: Json) -> Json:
+    """Return `value` without secrets, those that this process's environment holds among them.
+
+    A mapping stays a dict with the same keys; numbers, booleans and null stay as they are.
+    """
+    return Redactor().json(value)
+
+
 def _blank(value: Json) -> Json:
     if isinstance(value, str):
         return REDACTED if value else value
     if isinstance(value, Mapping):
         return {key: _blank(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_blank(item) for item in value]
     return value

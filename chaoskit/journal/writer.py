@@ -88,7 +88,10 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path, redactor: Redactor | None = None) -> None:
-        """Open `path` for appending, making it when it is not there."""
+        """Open `path` for appending, making it when it is not there.
+
+        `redactor`: takes secrets out of every line; by default those of the environment too.
+        """
         self._path = path
         self._redactor = redactor or Redactor()
         self._seq = 0

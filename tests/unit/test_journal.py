@@ -1,6 +1,7 @@
 """What goes into a journal comes out of it, whatever happened to its writer."""
 
 import collections.abc
+import dataclasses
 import errno
 import json
 import math
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from chaoskit.errors import EnvironmentMissing, InvalidInput
 from chaoskit.journal.codec import decode_event, encode_event, event_types
 from chaoskit.journal.reader import load_journal, pending_undos
-from chaoskit.journal.redact import REDACTED, Redactor
+from chaoskit.journal.redact import REDACTED, Redactor, redacted
 from chaoskit.journal.writer import HEAL_FORMAT, JournalWriter, header
 from chaoskit.model import (
     Effect,
@@ -360,6 +361,33 @@ def test_tokens_do_not_reach_the_journal(tmp_path: Path) -> None:
     assert event.value["tokens_issued"] == 5
     assert event.value["url"].startswith("wss://user:")
     assert event.value["url"].endswith("&room=7")
+
+
+def test_secrets_of_the_environment_reach_no_file_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "s3cret-s3cret"
+    monkeypatch.setenv("TOXIPROXY_AUTH_TOKEN", secret)
+    argv = ["chaoskit", "run", f"x-{secret}.yaml"]
+    first_line = dataclasses.replace(HEADER, argv=tuple(argv))
+    path = tmp_path / "journal.jsonl"
+
+    writer = JournalWriter.create(path, first_line)
+    writer.append(Observed(at_s=1.0, probe="join", value=None, error=f"refused {secret}"))
+    writer.close()
+
+    assert secret not in path.read_text()
+    assert path.read_text().count(REDACTED) == 2
+    plan = {"experiment": {"title": f"with {secret}", "password": "pw", "seed": 7, "gate": None}}
+    assert redacted(plan) == {
+        "experiment": {
+            "title": f"with {REDACTED}",
+            "password": REDACTED,
+            "seed": 7,
+            "gate": None,
+        }
+    }
+    assert redacted({"ports": (1, 2), "argv": (secret,)}) == {"ports": [1, 2], "argv": [REDACTED]}
 
 
 def test_secrets_are_taken_off_a_command_line() -> None:
