@@ -118,7 +118,8 @@ class Group:
 
     `speaker`: beacon band 0..2 when its (single) member speaks, else None.
     `candidate`: sends the host lease heartbeat. `arrive_from_s`, `arrive_over_s`: arrivals spread
-    evenly over that span of run time. `stay_s`: each leaves for good so long after its arrival.
+    evenly over that span of run time. `stay_s`: each leaves so long after its arrival; for good, or
+    to arrive again every `every_s` after its first arrival until the run ends.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Group:
     arrive_from_s: float = 0.0
     arrive_over_s: float = 0.0
     stay_s: float | None = None
+    every_s: float | None = None
 
     def members(self) -> range:
         """Return the participant numbers of this group."""
@@ -710,7 +712,7 @@ class FaultHealed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultFailed(Event):
-    """Injection raised; rollback of this fault follows."""
+    """Not injected, or not all of it, or not as long as planned: no verdict can rest on it."""
 
     type: ClassVar[str] = "fault_failed"
     fault_id: str
@@ -725,6 +727,15 @@ class ActionDone(Event):
     action_id: str
     kind: str
     result: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionFailed(Event):
+    """An operator's act was not carried out."""
+
+    type: ClassVar[str] = "action_failed"
+    action_id: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

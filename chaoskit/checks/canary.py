@@ -4,16 +4,19 @@ import numpy as np
 
 from chaoskit.checks.canary_group import CANARY, JOIN_TIMEOUT_S
 from chaoskit.checks.history import History
+from chaoskit.checks.tracks import Span, Track
 from chaoskit.model import Json
+from chaoskit.wire.facts import Attempt
 
 _PHASES = ("before", "during", "after")
+_COMES = frozenset({"arrival", "rejoin"})
 
 
 def canary_rows(history: History) -> list[dict[str, Json]]:
-    """Return for before, during and after the faults: canaries that tried, got in, heard a speaker.
+    """Return how often canaries tried, got in, heard a speaker: before, during, after the faults.
 
-    `join_p50_s`, `join_max_s`: from the attempt to the room, of those who got in. A canary belongs
-    to the phase in which it first tried. Empty without canaries.
+    `join_p50_s`, `join_max_s`: from the attempt to the room, when it got in. A visit (a canary
+    comes again and again) belongs to the phase in which it began. Empty without canaries.
     """
     begun = [f.effect_s or f.injecting_s for f in history.faults.values()]
     ended = [f.healed_s for f in history.faults.values()]
@@ -24,17 +27,19 @@ def canary_rows(history: History) -> list[dict[str, Json]]:
         if group.role != CANARY:
             continue
         for k in group.members():
-            track = history.tracks[k]
-            at_s = track.first_attempt_s
-            # One whose time was not up when the run ended says nothing.
-            if at_s is None or at_s + JOIN_TIMEOUT_S > history.end_s:
-                continue
-            phase = "before" if first is None or at_s < first else "during"
-            if last is not None and at_s >= last:
-                phase = "after"
-            joined = track.first_joined_s
-            heard = bool(history.hears((k,)).any())
-            counted[phase].append((None if joined is None else joined - at_s, heard))
+            hears = history.hears((k,))[0]
+            for visit in _visits(history.tracks[k], history.end_s):
+                at_s = visit.from_s
+                # One whose time was not up when the run ended says nothing.
+                if at_s + JOIN_TIMEOUT_S > history.end_s:
+                    continue
+                phase = "before" if first is None or at_s < first else "during"
+                if last is not None and at_s >= last:
+                    phase = "after"
+                stay = history.tracks[k].joined_after(at_s)
+                got_in = stay is not None and stay.from_s < visit.until_s
+                heard = bool((hears & history.span_mask([visit])).any())
+                counted[phase].append((stay.from_s - at_s if stay and got_in else None, heard))
     rows: list[dict[str, Json]] = []
     for phase, seen in counted.items():
         times = [s for s, _ in seen if s is not None]
@@ -50,3 +55,12 @@ def canary_rows(history: History) -> list[dict[str, Json]]:
                 }
             )
     return rows
+
+
+def _visits(track: Track, end_s: float) -> list[Span]:
+    """Return each coming of a canary, up to its next one or the run's end."""
+    begun = [at_s for at_s, fact in track.of(Attempt) if fact.why in _COMES]
+    return [
+        Span(from_s=at_s, until_s=until_s)
+        for at_s, until_s in zip(begun, [*begun[1:], end_s], strict=False)
+    ]

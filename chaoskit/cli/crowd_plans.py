@@ -99,6 +99,7 @@ def shard_plan(
                 band=groups[name].speaker,
                 candidate=groups[name].candidate,
                 leave_s=_leave_s(groups[name], k, experiment.seed),
+                every_s=groups[name].every_s,
             )
             for name, ks in share.members.items()
             for k in ks

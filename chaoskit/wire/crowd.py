@@ -44,7 +44,8 @@ class GroupPlan:
 class ParticipantPlan:
     """One participant: number, group, arrival (run time).
 
-    `band` when it speaks; `candidate` for the host lease; `leave_s`: when it leaves for good.
+    `band` when it speaks; `candidate` for the host lease; `leave_s`: when it leaves. For good, or
+    to come again: `every_s` after `arrive_s` it arrives anew, and leaves anew, until the plan ends.
     """
 
     k: int
@@ -53,6 +54,7 @@ class ParticipantPlan:
     band: int | None = None
     candidate: bool = False
     leave_s: float | None = None
+    every_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

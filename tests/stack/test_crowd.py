@@ -4,6 +4,7 @@ import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -413,16 +414,20 @@ def test_clients_leave_on_time_or_give_up_by_their_rule(stack: CrowdStack) -> No
         [
             stack.group("listeners", "listener"),
             stack.group("barred", "listener", attempts=3, **rules),
+            replace(stack.group("barred", "listener", reconnect="none"), name="once"),
         ],
         [
             ParticipantPlan(k=FIRST, group="listeners", arrive_s=0.0, leave_s=3.0),
             ParticipantPlan(k=FIRST + 1, group="barred", arrive_s=0.0),
+            ParticipantPlan(k=FIRST + 2, group="listeners", arrive_s=0.0, leave_s=1.0, every_s=2.0),
+            ParticipantPlan(k=FIRST + 3, group="once", arrive_s=0.0, leave_s=1.0, every_s=2.0),
         ],
         origin_s=origin_s,
         end_s=600.0,
     )
     stack.wait_ready(LISTENERS_SHARD)
-    stack.wait_fact(LISTENERS_SHARD, lambda f: isinstance(f, Left), count=2)
+    stack.wait_fact(LISTENERS_SHARD, lambda f: isinstance(f, Left) and f.why == "end")
+    stack.wait_fact(LISTENERS_SHARD, lambda f: isinstance(f, Left) and f.p == FIRST + 1)
     stack.wait_fact(LISTENERS_SHARD, lambda f: isinstance(f, Mark) and f.s > 250)
     assert stack.end_shard(LISTENERS_SHARD) == 0
     facts = stack.facts(LISTENERS_SHARD)
@@ -432,6 +437,11 @@ def test_clients_leave_on_time_or_give_up_by_their_rule(stack: CrowdStack) -> No
     assert [f.why for f in of_kind(facts, Left, FIRST + 1)] == ["gave_up"]
     attempts = of_kind(facts, Attempt, FIRST + 1)
     assert [f.why for f in attempts] == ["arrival", "failed", "failed"]
+    for k, ends in ((FIRST + 2, ["command"]), (FIRST + 3, ["gave_up", "command"])):
+        again = of_kind(facts, Attempt, k)
+        assert [f.why for f in again[:3]] == ["arrival", "rejoin", "rejoin"]
+        assert all(f.t - origin_s >= 2.0 * i for i, f in enumerate(again))
+        assert [f.why for f in of_kind(facts, Left, k)][: 2 * len(ends)] == ends * 2
     failed = of_kind(facts, ConnectFailed, FIRST + 1)
     assert [(f.plane, f.link) for f in failed] == [("signal", "barred.signal.room-a")] * 3
     codes = codes_of(facts)

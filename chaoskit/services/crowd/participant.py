@@ -78,11 +78,16 @@ class Participant:
     # --- what may be asked of it -----------------------------------------------------------------
 
     def depart(self, why: str) -> None:
-        """Leave the room politely and stay away until `come_back`. `why`: end | command."""
-        if self._goodbye:
+        """Leave the room politely and stay away: for good by `end`, until `come_back` by
+        `command`.
+        """
+        if self._goodbye in ("end", why):
             return
         self._goodbye = why
-        self._back.clear()
+        if why == "end":
+            self._back.set()  # one that is away has nothing to wait for any more
+        else:
+            self._back.clear()
         self._going.set()
         if self._seeking is not None:
             self._seeking.cancel()
@@ -131,8 +136,9 @@ class Participant:
         while True:
             if self._goodbye == "command":
                 await self._back.wait()
-                self._goodbye, why = "", "rejoin"
-                self._going.clear()
+                if self._goodbye == "command":
+                    self._goodbye, why = "", "rejoin"
+                    self._going.clear()
             if self._is_departing():
                 return
             now_s = time.monotonic()
