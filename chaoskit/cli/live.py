@@ -9,9 +9,9 @@ from chaoskit.journal.facts import FactTail
 from chaoskit.model import (
     Aborted,
     ActionDone,
+    ActionFailed,
     CueReached,
     Event,
-    Experiment,
     FaultActive,
     FaultEffect,
     FaultFailed,
@@ -69,6 +69,8 @@ def describe(event: Event) -> str | None:
             return f"fault    {event.fault_id}: failed: {event.error}"
         case ActionDone():
             return f"action   {event.kind} ({event.action_id})"
+        case ActionFailed():
+            return f"action   {event.action_id}: failed: {event.error}"
         case CueReached():
             return f"record   {event.event} {event.text} [{event.status.replace('_', ' ')}]"
         case ServiceExited(expected=False):
@@ -124,7 +126,7 @@ class PlainView:
         if now_s < self._next_s:
             return
         self._next_s = now_s + self._every_s
-        self._line(now_s, "crowd    " + crowd_line(facts))
+        self._line(now_s, "crowd    listeners " + crowd_line(facts))
 
     def say(self, text: str) -> None:
         """Print a line without a clock."""
@@ -142,9 +144,9 @@ class SilentView(PlainView):
 
 
 def crowd_line(facts: FactTail) -> str:
-    """Return the listeners line: in, trying, hearing, gone."""
+    """Return how many listeners are in, trying, hearing, gone."""
     count = facts.count
     return (
-        f"listeners {count('listeners.joined'):.0f} in · {count('listeners.trying'):.0f} trying · "
+        f"{count('listeners.joined'):.0f} in · {count('listeners.trying'):.0f} trying · "
         f"{count('listeners.hearing'):.0f} hear a speaker · {count('listeners.gone'):.0f} gone"
     )

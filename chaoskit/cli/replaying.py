@@ -62,13 +62,16 @@ def _people(scale: str) -> float:
 
 def play(replay: Replay, *, runs_dir: Path, quiet: bool) -> RunResult:
     """Run the replay and return its result with the fidelity table."""
+    stack = load_stack(replay.experiment.stack)
+    told = [replay.map.incident, f"record {replay.map.record}", stack.title, f"1:{replay.scale:g}"]
     options = RunOptions(
         runs_dir=runs_dir,
         quiet=quiet,
+        title=" · ".join(told),
         incident_time=replay.pace.label,
         frame=lambda judged: _frame(replay, judged),
     )
-    return run_experiment(replay.experiment, load_stack(replay.experiment.stack), options)
+    return run_experiment(replay.experiment, stack, options)
 
 
 def _frame(replay: Replay, judged: Judged) -> Frame:

@@ -17,9 +17,10 @@ from rich.console import Console
 from chaoskit.checks.canary_group import with_canary
 from chaoskit.checks.history import History
 from chaoskit.checks.judging import judge_gate
-from chaoskit.cli.consoles import progress_console
+from chaoskit.cli.consoles import is_ascii, progress_console
 from chaoskit.cli.interrupted import Interrupted
-from chaoskit.cli.live import LiveTexts, PlainView, SilentView, TerminalView, View
+from chaoskit.cli.lanes import LiveTexts, TerminalView
+from chaoskit.cli.live import PlainView, SilentView, View
 from chaoskit.cli.outcome import Frame, Judged, judge_run, write_outcome
 from chaoskit.cli.paths import shown_path
 from chaoskit.cli.session import Session, open_session
@@ -53,10 +54,11 @@ _EARS_BEHIND_S = 1.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a run is shown and where it is kept."""
+    """How a run is shown and where it is kept. `title`: of the live view, if not the file's."""
 
     runs_dir: Path
     quiet: bool = False
+    title: str = ""
     incident_time: Callable[[float], str] | None = None
     frame: Callable[[Judged], Frame] = lambda judged: Frame()
 
@@ -117,7 +119,8 @@ class _Run:
             await self._wind_up(error)
             raise
         try:
-            result = await _to_the_end(self._seal)
+            with self._waiting("judging what was heard"):
+                result = await _to_the_end(self._seal)
         except Exception as error:
             self._keep_traceback(error)
             raise
@@ -151,6 +154,12 @@ class _Run:
             with contextlib.closing(journal), self._view(session.folder.id) as view:
                 await self._run_engine(session, journal, view)
 
+    def _waiting(self, for_what: str) -> contextlib.AbstractContextManager[object]:
+        """Show on a terminal that something is still being done."""
+        if self._options.quiet or not self._console.is_terminal or is_ascii(self._console):
+            return contextlib.nullcontext()
+        return self._console.status(for_what)
+
     def _take_folder(self, folder: RunFolder) -> None:
         self._folder = folder
 
@@ -169,12 +178,13 @@ class _Run:
         if not self._console.is_terminal or self._console.is_dumb_terminal or not run_id:
             return PlainView(self._console)
         texts = LiveTexts(
-            title=f"{self._experiment.title} · {self._stack.title}",
+            title=self._options.title or f"{self._experiment.id} · {self._experiment.title}",
             run_id=run_id,
             planned_end_s=self._experiment.end_s,
             incident_time=self._options.incident_time,
         )
-        return TerminalView(self._console, self._experiment, texts)
+        ascii_only = is_ascii(self._console)
+        return TerminalView(self._console, self._experiment, texts, ascii_only=ascii_only)
 
     def _keep_active(self, event: Event) -> None:
         match event:
@@ -200,10 +210,10 @@ class _Run:
             self._judge_of(session),
             [view.consume, self._keep_active],
         )
-        clock = session.tools.clock
 
-        def service_exited(name: str, status: int, expected: bool) -> None:
-            event = ServiceExited(at_s=clock.now(), service=name, exit=status, expected=expected)
+        def service_exited(name: str, status: int, expected: bool, monotonic_s: float) -> None:
+            at_s = monotonic_s - session.origin_s
+            event = ServiceExited(at_s=at_s, service=name, exit=status, expected=expected)
             # Whoever tells of exits must go on telling, whether or not it can be written down.
             with contextlib.suppress(EnvironmentMissing):
                 journal.append(event)

@@ -60,6 +60,9 @@ def end_screen(
     parts: list[RenderableType] = [_head(result, pen)]
     if result.get("error"):
         parts.append(pen.text(str(result["error"]), "red"))
+    if result["status"] == "refused":
+        # Nothing was injected: what follows would tell of a run that never was.
+        return _page([*parts, *_validity(result, pen), *_closing(result, pen)])
     parts += _listeners(result, pen)
     if result.get("fidelity"):
         parts += _fidelity(result, pen, whole=whole)
@@ -75,6 +78,10 @@ def end_screen(
         assumed = "; ".join(result["assumed"])
         parts.append(pen.text(f"Assumed, not from the record: {assumed}."))
     parts += _closing(result, pen)
+    return _page(parts)
+
+
+def _page(parts: Sequence[RenderableType]) -> RenderableType:
     return Padding(Group(*parts), (0, 1), expand=False)
 
 
@@ -198,9 +205,14 @@ def _checks(result: RunResult, pen: Pen) -> list[RenderableType]:
             check["name"],
             observed(check["observed"], unit),
             threshold(str(check["threshold"]), unit),
-            f"{check['n']} {check['population'].removeprefix(_EVERYONE)}{note}",
+            f"{check['n']} {_people(check)}{note}",
         )
     return [pen.text(result.get("hypothesis") or "Checks", "bold"), table, Text("")]
+
+
+def _people(check: Mapping[str, Any]) -> str:
+    names = str(check["population"]).removeprefix(_EVERYONE)
+    return "listeners" if names == "listener" and check["n"] != 1 else names
 
 
 def _recovery(result: RunResult, pen: Pen, *, whole: bool) -> list[RenderableType]:
@@ -263,8 +275,11 @@ def _validity(result: RunResult, pen: Pen) -> list[RenderableType]:
         )
     if not result["valid"]:
         why = "; ".join(result.get("invalid_because", []))
-        out.append(pen.text(f"Inconclusive: {why}", "yellow"))
-        if any(check["verdict"] == "deviated" for check in result.get("checks", ())):
+        word = "Refused" if result["status"] == "refused" else "Inconclusive"
+        out.append(pen.text(f"{word}: {why}", "yellow"))
+        if result["status"] != "refused" and any(
+            check["verdict"] == "deviated" for check in result.get("checks", ())
+        ):
             out.append(pen.text("Deviations above are seen, not attributable.", "yellow"))
     if result.get("residual_faults"):
         left = ", ".join(result["residual_faults"])
