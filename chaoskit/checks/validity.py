@@ -5,12 +5,12 @@ An invalid run is inconclusive whatever its checks say (DESIGN §5.6).
 
 from dataclasses import dataclass
 
-from chaoskit.audio.gaps import INTERRUPTION_SLOTS, longest
+from chaoskit.audio.gaps import AUDIBLE_SLOTS, longest
 from chaoskit.checks.books import Ledger, keep_books
 from chaoskit.checks.history import History
 from chaoskit.checks.intake import ShardLife
-from chaoskit.checks.sentinel import sentinel_missed
-from chaoskit.model import SLOT_S, ActionDone, RunEnded, ServiceExited
+from chaoskit.checks.sentinel import never_heard, sentinel_missed
+from chaoskit.model import SLOT_S, ActionDone, ActionFailed, RunEnded, ServiceExited
 
 UNJUDGED_LIMIT = 0.01
 PROVEN_SHARE = 0.9
@@ -36,9 +36,9 @@ class Harness:
 
     @property
     def sentinel_clean(self) -> bool:
-        """Whether no sentinel had a gap of 150 ms or more."""
+        """Whether no sentinel had an audible gap: 60 ms or more."""
         gap_s = self.sentinel_gap_s
-        return gap_s is not None and gap_s < INTERRUPTION_SLOTS * SLOT_S - 1e-9
+        return gap_s is not None and gap_s < AUDIBLE_SLOTS * SLOT_S - 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,9 @@ def _harness_reasons(history: History, harness: Harness) -> list[str]:
         )
     if harness.sentinel_gap_s is None:
         reasons.append("no sentinel watched the harness")
+    for shard in history.shards:
+        if shard.sentinel >= 0 and never_heard(history.sentinels[shard.sentinel]):
+            reasons.append(f"the sentinel of {shard.name} never heard")
     if harness.dead_shards:
         reasons.append(f"crowd shards died: {', '.join(harness.dead_shards)}")
     silent = sorted(set(history.participants) - {k for s in history.shards for k in s.participants})
@@ -100,9 +103,12 @@ def _harness_reasons(history: History, harness: Harness) -> list[str]:
         named = ", ".join(f"p{k}" for k in silent[:5])
         reasons.append(f"{len(silent)} participants were in no crowd shard: {named}")
     done = {event.action_id for event in history.of(ActionDone)}
+    why = {event.action_id: f": {event.error}" for event in history.of(ActionFailed)}
     for action in history.experiment.actions:
         if action.id not in done:
-            reasons.append(f"the operator's act {action.id} was not carried out")
+            reasons.append(
+                f"the operator's act {action.id} was not carried out{why.get(action.id, '')}"
+            )
     for event in history.of(ServiceExited):
         if not event.expected and event.service.startswith(_HARNESS_SERVICES):
             reasons.append(f"{event.service} ended by itself (exit {event.exit})")

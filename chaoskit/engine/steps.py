@@ -16,6 +16,7 @@ from chaoskit.faults.protocol import TTL_MARGIN_S, settled
 from chaoskit.faults.registry import fault_class, parse_fault
 from chaoskit.model import (
     ActionDone,
+    ActionFailed,
     ActionSpec,
     After,
     At,
@@ -103,7 +104,7 @@ class Steps:
             try:
                 result = await self._act(spec)
             except ChaosKitError as error:
-                self._emit(FaultFailed(at_s=self._now(), fault_id=spec.id, error=str(error)))
+                self._fail(spec.id, str(error))
             else:
                 self._emit(
                     ActionDone(at_s=self._now(), action_id=spec.id, kind=spec.kind, result=result)
@@ -135,10 +136,10 @@ class Steps:
         """
         clock = self._tools.clock
         while self.undos:
-            # All at once: a door that hangs must not keep the others from being healed in time.
-            async with asyncio.TaskGroup() as group:
-                for undo in self.undos.values():
-                    group.create_task(self._heal(undo, by="rollback"))
+            # All at once, and no failure ends the others: neither a door that hangs nor a journal
+            # that is full must keep what can be healed from being healed.
+            heals = [self._heal(undo, by="rollback") for undo in self.undos.values()]
+            await asyncio.gather(*heals, return_exceptions=True)
             if self.undos:
                 await clock.sleep_until(clock.now() + RETRY_S)
 
@@ -234,6 +235,9 @@ class Steps:
             detail = "" if confirmed else "the read-back still shows it"
         except ChaosKitError as error:
             detail = str(error)
+        except Exception as error:
+            # A bug of a driver: the rollback goes on, and tells its cause.
+            detail = f"{type(error).__name__}: {error}"
         if confirmed:
             self.undos.pop(undo.fault_id, None)
         self._emit(
@@ -284,7 +288,11 @@ class Steps:
         )
 
     def _fail(self, step_id: str, error: str) -> None:
-        self._emit(FaultFailed(at_s=self._now(), fault_id=step_id, error=error))
+        at_s = self._now()
+        if any(action.id == step_id for action in self._experiment.actions):
+            self._emit(ActionFailed(at_s=at_s, action_id=step_id, error=error))
+        else:
+            self._emit(FaultFailed(at_s=at_s, fault_id=step_id, error=error))
 
     def _set(self, step_id: str) -> None:
         self.begun[step_id].set()

@@ -6,7 +6,7 @@ import pytest
 
 from chaoskit.checks.summary import summarise
 from chaoskit.checks.validity import judge_validity
-from chaoskit.model import ActionDone, ActionSpec, At, FaultFailed, ServiceExited
+from chaoskit.model import ActionDone, ActionFailed, ActionSpec, At, FaultFailed, ServiceExited
 from tests.unit.histories import HandMade, drop, near
 
 pytestmark = pytest.mark.unit
@@ -49,8 +49,25 @@ def test_silence_beside_a_silent_sentinel_is_unjudged_not_silent() -> None:
 def test_a_short_sentinel_gap_makes_nothing_unjudged() -> None:
     run = HandMade()
     run.hear(run.listeners, 10.0, 10.4, 0)
-    run.sentinel[500:507] = 0
+    run.sentinel[500:502] = 0
     assert summarise(run.history())["listeners"]["unjudged_listener_seconds"] == 0.0
+    assert judge_validity(run.history()).harness.sentinel_clean
+
+
+def test_from_the_first_audible_gap_of_a_sentinel_silence_within_100_ms_is_unjudged() -> None:
+    run = HandMade()
+    run.hear(run.listeners, 9.0, 11.0, 0)
+    run.sentinel[500:503] = 0
+    unjudged = summarise(run.history())["listeners"]["unjudged_listener_seconds"]
+    assert unjudged == near(20 * 0.26)  # 60 ms, and 100 ms on either side
+    assert not judge_validity(run.history()).harness.sentinel_clean
+
+
+@pytest.mark.parametrize("code", [0, 64, 128, 255])
+def test_a_sentinel_that_never_heard_makes_the_run_invalid(code: int) -> None:
+    run = HandMade()
+    run.sentinel[:] = code
+    assert reasons(run) == ["the sentinel of crowd-listeners-0 never heard"]
 
 
 def test_what_was_heard_beside_a_silent_sentinel_stays_heard() -> None:
@@ -134,6 +151,8 @@ def test_an_operators_act_that_was_not_carried_out_is_invalid() -> None:
     act = ActionSpec(id="fresh-room", kind="fresh_room", trigger=At(at_s=5.0))
     run = HandMade(actions=(act,))
     assert reasons(run) == ["the operator's act fresh-room was not carried out"]
+    run.events.append(ActionFailed(at_s=5.1, action_id="fresh-room", error="503 of directory"))
+    assert reasons(run) == ["the operator's act fresh-room was not carried out: 503 of directory"]
     run.events.append(
         ActionDone(at_s=5.1, action_id="fresh-room", kind="fresh_room", result={"room": 2})
     )

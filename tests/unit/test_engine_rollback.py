@@ -183,6 +183,34 @@ async def test_one_door_that_hangs_does_not_keep_the_others_from_healing() -> No
     assert ended(run).residual == ("the-pause",)
 
 
+async def test_a_bug_in_one_heal_does_not_keep_the_others_from_healing() -> None:
+    run = fake_run()
+    _, task = start(run, experiment(PAUSE, DROP))
+    await run.clock.advance(12.0)
+
+    async def broken(name: str, signum: int) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    run.services.signal = broken  # type: ignore[method-assign]
+    task.cancel()
+    assert await run.clock.finish(task) is RunStatus.INTERRUPTED
+    assert is_clean(dict(await run.proxy.links()))
+    assert ended(run).residual == ("the-pause",)
+    told = [e for e in run.journal.events if isinstance(e, FaultHealed) and not e.confirmed]
+    assert {e.detail for e in told} == {"ZeroDivisionError: division by zero"}
+
+
+async def test_a_full_disk_does_not_keep_a_rollback_from_healing_everything() -> None:
+    run = fake_run()
+    _, task = start(run, experiment(PAUSE, DROP))
+    await run.clock.advance(12.0)
+    run.journal.full = True
+    task.cancel()
+    with pytest.raises(OSError, match="No space"):
+        await run.clock.finish(task)
+    assert await left_clean(run)
+
+
 async def test_a_heal_that_fails_once_is_tried_again_by_the_rollback() -> None:
     run = fake_run()
     _, task = start(run, experiment(DROP))

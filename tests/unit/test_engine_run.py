@@ -13,6 +13,7 @@ from chaoskit.model import (
     AbortCondition,
     Aborted,
     ActionDone,
+    ActionFailed,
     ActionSpec,
     After,
     At,
@@ -322,9 +323,8 @@ async def test_an_act_that_fails_is_written_down() -> None:
     run.directory.failing = True
     act = ActionSpec(id="open", kind="fresh_room", trigger=At(at_s=1.0))
     assert await play(run, experiment(actions=(act,))) is RunStatus.COMPLETED
-    (failed,) = run.journal.of(FaultFailed)
-    assert isinstance(failed, FaultFailed)
-    assert (failed.fault_id, failed.error) == ("open", "directory: does not answer")
+    (failed,) = run.journal.of(FaultFailed, ActionFailed)
+    assert failed == ActionFailed(at_s=6.0, action_id="open", error="directory: does not answer")
 
 
 async def test_a_step_waits_for_its_fact() -> None:
@@ -389,7 +389,9 @@ async def test_an_act_whose_fact_never_comes_is_given_up() -> None:
     act = ActionSpec(id="end", kind="end_room", trigger=When(fact="crowd.joined", at_least=1))
     await play(run, experiment(actions=(act,)))
     assert run.directory.calls == []
-    assert len(run.journal.of(FaultFailed)) == 1
+    (failed,) = run.journal.of(FaultFailed, ActionFailed)
+    assert isinstance(failed, ActionFailed)
+    assert failed.action_id == "end"
 
 
 async def test_a_run_without_an_operators_door_or_eyes_has_no_probes() -> None:
