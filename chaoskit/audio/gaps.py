@@ -19,6 +19,8 @@ Counts = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 
 SLOT_MS = 20
+AUDIBLE_SLOTS = 3
+"""Shortest gap that is heard as one, 60 ms, in slots; what is shorter is masked."""
 INTERRUPTION_SLOTS = 8
 """Shortest gap of at least 150 ms, in slots (libwebrtc counts an interruption from 150 ms)."""
 STEADY_SLOTS = 250

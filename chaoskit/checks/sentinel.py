@@ -7,7 +7,7 @@ the harness's own: it is unjudged, neither heard nor silent (DESIGN §5.6).
 
 import numpy as np
 
-from chaoskit.audio.gaps import INTERRUPTION_SLOTS, Codes, Mask, grown, in_long_gap
+from chaoskit.audio.gaps import AUDIBLE_SLOTS, Codes, Mask, grown, in_long_gap
 from chaoskit.audio.listening import ABSENT, UNJUDGED, is_heard
 
 EDGE_SLOTS = 5
@@ -21,9 +21,14 @@ def sentinel_missed(codes: Codes) -> Mask:
 
 
 def unmeasurable(codes: Codes) -> Mask:
-    """Return the slots in or beside a gap of 150 ms or more of a sentinel ear, shape [slots]."""
-    gap = in_long_gap(sentinel_missed(codes)[None, :], INTERRUPTION_SLOTS)
-    return np.asarray(grown(gap, EDGE_SLOTS)[0], dtype=np.bool_)
+    """Return the slots in or beside an audible gap (60 ms or more) of a sentinel ear, [slots]."""
+    gap = in_long_gap(sentinel_missed(codes)[None, :], AUDIBLE_SLOTS)[0]
+    return np.asarray(grown(gap, EDGE_SLOTS), dtype=np.bool_)
+
+
+def never_heard(codes: Codes) -> bool:
+    """Return whether a sentinel ear, shape [slots], heard nothing at all."""
+    return not bool(is_heard(codes).any())
 
 
 def withhold(codes: Codes, slots: Mask) -> None:
