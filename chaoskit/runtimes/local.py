@@ -46,8 +46,9 @@ class Spawner(Protocol):
         """Call `listener` for every process that ends."""
 
 
-ExitListener = Callable[[str, int, bool], None]
-"""Gets service, exit (status or minus the signal), and whether somebody asked for it."""
+ExitListener = Callable[[str, int, bool, float], None]
+"""Gets service, exit (status or minus the signal), whether somebody asked for it, and when it ended
+(monotonic seconds, the guardian's stamp)."""
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class LocalRuntime:
         self._block = block
         self._services: dict[str, _Service] = {}
         self._by_pid: dict[int, _Service] = {}
-        self._exits: dict[int, int] = {}
+        self._exits: dict[int, Exited] = {}
         self._waves: list[list[str]] = []
         self._listeners: list[ExitListener] = []
         self._stopping = False
@@ -226,17 +227,17 @@ class LocalRuntime:
 
     def _exited(self, notice: Exited) -> None:
         # No pid is used twice in a run: the guardian keeps its dead.
-        self._exits[notice.pid] = notice.exit
+        self._exits[notice.pid] = notice
         service = self._by_pid.get(notice.pid)
         if service is not None:
-            self._end(service, notice.exit)
+            self._end(service, notice)
 
-    def _end(self, service: _Service, exit_: int) -> None:
-        service.exit = exit_
+    def _end(self, service: _Service, notice: Exited) -> None:
+        service.exit = notice.exit
         service.gone.set()
         expected = self._stopping or service.asked_to_end
         for listener in self._listeners:
-            listener(service.spec.name, exit_, expected)
+            listener(service.spec.name, notice.exit, expected, notice.at_s)
 
     async def _spawn(self, service: _Service) -> None:
         name = service.spec.name

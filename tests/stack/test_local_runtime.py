@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,12 @@ import pytest
 from chaoskit.errors import AdapterError, EnvironmentMissing
 from chaoskit.guardian.client import GuardianClient, start_guardian
 from chaoskit.journal.folder import RunFolder, create_run
-from chaoskit.model import HealthProbe, ServiceSpec
+from chaoskit.model import HealthProbe, ServiceSpec, ServiceStatus
 from chaoskit.ports import ServiceControl
 from chaoskit.runtimes.limits import need_descriptors, require_descriptors
 from chaoskit.runtimes.local import LocalRuntime
 from chaoskit.runtimes.ports import BLOCK, PortBlock, is_free, require_free, take_port_block
+from chaoskit.wire.guardian import Exited, Stopped
 
 pytestmark = pytest.mark.stack
 
@@ -97,7 +98,7 @@ async def test_services_start_serve_and_stop_cleanly(stack: Stack) -> None:
     runtime, folder, _ = stack
     control: ServiceControl = runtime
     ends: list[tuple[str, int, bool]] = []
-    runtime.on_exit(lambda name, exit_, expected: ends.append((name, exit_, expected)))
+    runtime.on_exit(lambda name, exit_, expected, _: ends.append((name, exit_, expected)))
 
     await runtime.start([service("room-a"), service("room-b", "room-a")])
 
@@ -234,7 +235,7 @@ async def test_a_paused_service_is_stopped_until_it_is_continued(stack: Stack) -
 async def test_only_an_end_that_somebody_asked_for_is_expected(stack: Stack) -> None:
     runtime, _, _ = stack
     ends: dict[str, tuple[int, bool]] = {}
-    runtime.on_exit(lambda name, exit_, expected: ends.update({name: (exit_, expected)}))
+    runtime.on_exit(lambda name, exit_, expected, _: ends.update({name: (exit_, expected)}))
     await runtime.start([service("asked"), service("by-itself")])
 
     await runtime.signal("asked", signal.SIGKILL)
@@ -246,12 +247,47 @@ async def test_only_an_end_that_somebody_asked_for_is_expected(stack: Stack) -> 
     assert ends == {"asked": (-9, True), "by-itself": (-9, False)}
 
 
+class StoppedEngine:
+    """Spawns a process that ended long before anybody here could look."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[Exited], None]] = []
+
+    def on_exit(self, listener: Callable[[Exited], None]) -> None:
+        self._listeners.append(listener)
+
+    async def spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> ServiceStatus:
+        for listener in self._listeners:
+            listener(Exited(name=name, pid=7, exit=3, at_s=12.5))
+        return ServiceStatus(name=name, pid=7, state="exited", exit=3)
+
+    async def signal(self, name: str, signum: int) -> None:
+        raise AdapterError("it ended")
+
+    async def status(self, name: str) -> ServiceStatus:
+        return ServiceStatus(name=name, pid=7, state="exited", exit=3)
+
+    async def shutdown(self, waves: Sequence[Sequence[str]], *, grace_s: float) -> Stopped:
+        return Stopped(exits={}, killed=[])
+
+
+async def test_an_end_has_the_stamp_of_who_saw_it(tmp_path: Path, block: PortBlock) -> None:
+    runtime = LocalRuntime(tmp_path, StoppedEngine(), block)
+    ends: list[tuple[str, int, bool, float]] = []
+    runtime.on_exit(lambda *end: ends.append(end))
+
+    with pytest.raises(EnvironmentMissing, match="room-a died while starting: exit 3"):
+        await runtime.start([service("room-a")])
+
+    assert ends == [("room-a", 3, False, 12.5)]
+
+
 async def test_stopping_says_what_had_to_be_killed_and_crowds_end_before_servers(
     stack: Stack,
 ) -> None:
     runtime, _, _ = stack
     order: list[str] = []
-    runtime.on_exit(lambda name, _exit, _expected: order.append(name))
+    runtime.on_exit(lambda name, *_: order.append(name))
     deaf = SERVICE.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
     await runtime.start([service("room-a")])
     await runtime.start([service("crowd", code=deaf)])
