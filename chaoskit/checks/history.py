@@ -22,7 +22,7 @@ from chaoskit.checks.canary_group import CANARY
 from chaoskit.checks.fault_times import FaultTimes, fault_times
 from chaoskit.checks.intake import Intake, ShardLife
 from chaoskit.checks.rooms import RoomOpened, rooms_opened
-from chaoskit.checks.sentinel import unmeasurable, withhold
+from chaoskit.checks.sentinel import unmeasurable, unserved, withhold
 from chaoskit.checks.tracks import Span, Track, follow
 from chaoskit.model import SLOT_S, Event, Experiment, Group, Mic, Phase, PhaseEntered, RunEnded
 from chaoskit.wire.facts import Fact, HeardSymbols, MicChanged, SentSymbol
@@ -53,6 +53,7 @@ class History:
 
     codes: ear codes, uint8 [participant row, slot]; rows follow `participants`. UNJUDGED after the
     last mark of a participant's shard, ABSENT where it had no ear.
+    unsent_frames: frames of microphones that were never sent, for their shard was late.
     scope: windows of checks are cut to it (the gate judges a part of a run).
     """
 
@@ -70,6 +71,7 @@ class History:
     events: tuple[Event, ...]
     heard_symbols: tuple[HeardSymbols, ...] = ()
     sent_symbols: tuple[SentSymbol, ...] = ()
+    unsent_frames: int = 0
     complete: bool = True
     scope: Span | None = None
     _rows: Mapping[int, int] = field(default_factory=dict)
@@ -115,6 +117,8 @@ class History:
                 part = codes[own]
                 withhold(part, unmeasurable(sentinels[shard.sentinel]))
                 codes[own] = part
+        mics = [f for f in intake.unsent if f.p in rows]
+        withhold(codes, unserved(mics, delay_slots=round(ear_delay_s / SLOT_S), slots=slots))
         return cls(
             experiment=experiment,
             origin_s=origin_s,
@@ -130,6 +134,7 @@ class History:
             events=all_events,
             heard_symbols=tuple(intake.heard),
             sent_symbols=tuple(intake.sent),
+            unsent_frames=sum(f.n for f in mics),
             complete=until_s is None,
             _rows=rows,
         )

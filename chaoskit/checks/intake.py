@@ -14,6 +14,7 @@ from chaoskit.wire.facts import (
     SentSymbol,
     ShardStarted,
     ShardStopped,
+    Unsent,
 )
 
 
@@ -43,6 +44,7 @@ class Intake:
     own: dict[int, list[tuple[float, Fact]]] = field(default_factory=lambda: defaultdict(list))
     heard: list[HeardSymbols] = field(default_factory=list)
     sent: list[SentSymbol] = field(default_factory=list)
+    unsent: list[Unsent] = field(default_factory=list)
 
     @classmethod
     def of(cls, facts: Iterable[Fact], origin_s: float) -> "Intake":
@@ -66,6 +68,8 @@ class Intake:
                 out.heard.append(fact)
             elif isinstance(fact, SentSymbol):
                 out.sent.append(fact)
+            elif isinstance(fact, Unsent):
+                out.unsent.append(fact)
             elif not isinstance(fact, Net | RoundTrip):
                 participant = getattr(fact, "p", None)
                 if isinstance(participant, int):

@@ -218,6 +218,7 @@ def harness_row(history: History, validity: Validity) -> dict[str, Json]:
         "sentinel_gap_s": _number(harness.sentinel_gap_s),
         "max_lag_ms": _number(harness.max_lag_ms),
         "late_frames": harness.late_frames,
+        "unsent_frames": harness.unsent_frames,
         "shards": harness.shards,
         "dead_shards": list(harness.dead_shards),
         "ear_delay_s": history.ear_delay_s,

@@ -24,13 +24,15 @@ class Harness:
     """How well the harness itself kept up.
 
     `unjudged_share`: of all frames due to listeners. `sentinel_gap_s`: longest gap of the worst
-    sentinel (None: there is no sentinel). `late_frames`: frames the shards were late for.
+    sentinel (None: there is no sentinel). `late_frames`: frames the shards were late for;
+    `unsent_frames`: frames of microphones that they never sent.
     """
 
     unjudged_share: float
     sentinel_gap_s: float | None
     max_lag_ms: float
     late_frames: int
+    unsent_frames: int
     shards: int
     dead_shards: tuple[str, ...]
 
@@ -64,6 +66,7 @@ def _harness(history: History, ledger: Ledger) -> Harness:
         sentinel_gap_s=_sentinel_gap_s(history),
         max_lag_ms=max((s.max_lag_ms for s in history.shards), default=0.0),
         late_frames=sum(s.late_frames for s in history.shards),
+        unsent_frames=history.unsent_frames,
         shards=len(history.shards),
         dead_shards=tuple(s.name for s in history.shards if _is_dead(history, s)),
     )

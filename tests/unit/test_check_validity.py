@@ -7,7 +7,8 @@ import pytest
 from chaoskit.checks.summary import summarise
 from chaoskit.checks.validity import judge_validity
 from chaoskit.model import ActionDone, ActionFailed, ActionSpec, At, FaultFailed, ServiceExited
-from tests.unit.histories import HandMade, drop, near
+from chaoskit.wire.facts import Unsent
+from tests.unit.histories import HOST, ORIGIN_S, SENTINEL, HandMade, drop, near
 
 pytestmark = pytest.mark.unit
 
@@ -85,6 +86,22 @@ def test_too_much_silence_beside_a_silent_sentinel_is_invalid() -> None:
         "1.1% of the listeners' frames are unjudged: the harness was late or its sentinel silent"
         " (limit 1%)"
     ]
+
+
+def test_silence_where_frames_were_never_sent_is_unjudged_at_all_ears() -> None:
+    run = HandMade(ear_delay_s=0.26)
+    run.hear(run.listeners, 19.0, 22.0, 0)
+    run.hear(run.listeners[:1], 19.0, 22.0, 1)
+    run.fact(Unsent(t=ORIGIN_S + 20.0, p=HOST, s=1000, n=10))
+    run.fact(Unsent(t=ORIGIN_S + 40.0, p=SENTINEL + 99, s=2000, n=10))  # no microphone of the crowd
+    history = run.history()
+    silent = history.codes[history.row(run.listeners[1])]
+    # 200 ms from 20.26 s at the ear on, and 100 ms on either side
+    assert set(silent[950:1008]) == {0}
+    assert set(silent[1008:1028]) == {128}
+    assert set(silent[1028:1100]) == {0}
+    assert set(history.codes[history.row(run.listeners[0])][1000:1030]) == {1}
+    assert judge_validity(history).harness.unsent_frames == 10
 
 
 def test_a_dead_shard_is_invalid() -> None:
