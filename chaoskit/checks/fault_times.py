@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from chaoskit.checks.parts import DIRECTORY
 from chaoskit.checks.tracks import Span
 from chaoskit.model import (
     Effect,
@@ -18,8 +19,6 @@ from chaoskit.model import (
     Group,
     TargetKind,
 )
-
-DIRECTORY = "directory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import ClassVar, Self
 
-from chaoskit.checks.fresh import first_heard_s
+from chaoskit.checks.fresh import first_word_s
 from chaoskit.checks.history import History, voice_bit
 from chaoskit.checks.population import result, unreadable
 from chaoskit.checks.protocol import Fraction, ParamError, Seconds, check_common, read_params
@@ -13,7 +13,7 @@ from chaoskit.model import CheckResult, CheckSpec, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """`speaker`: a group with a band. `within_s`: counted from run time `after_s`.
+    """`speaker`: a group with a band. `within_s`: counted from run time `after_s`, at the mouth.
 
     `after_s`: default the method's zero (in a replay, the scheduled start). `at_least`: share of
     the population that has to have heard it.
@@ -58,7 +58,7 @@ class FirstWord:
         after_s = self.bounds.after_s
         if after_s is None:
             after_s = history.experiment.method_zero_s
-        heard = first_heard_s(
+        heard = first_word_s(
             history, members, voice_bit(band), from_s=after_s, until_s=history.end_s
         )
         times = sorted(inf if t is None else t - after_s for t in heard)

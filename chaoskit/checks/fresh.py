@@ -61,12 +61,16 @@ def arrivals(
     return tuple(out)
 
 
-def first_heard_s(
+def first_word_s(
     history: History, participants: Sequence[int], bits: int, *, from_s: float, until_s: float
 ) -> list[float | None]:
-    """Return when each participant first hears any of the ear bits `bits` within the span."""
+    """Return when what each participant first hears of the ear bits `bits` was said.
+
+    Run time at the mouth, as `from_s` and `until_s` are: what ears heard, less the ear delay.
+    """
+    delay_s = history.ear_delay_s
     hears = history.hears(participants, bits)
-    hears[:, : history.slot(from_s)] = False
-    hears[:, history.slot(until_s) :] = False
+    hears[:, : history.slot(from_s + delay_s)] = False
+    hears[:, history.slot(until_s + delay_s) :] = False
     first = first_run(hears, HEARD_SLOTS)
-    return [float(at) * SLOT_S if at >= 0 else None for at in first]
+    return [float(at) * SLOT_S - delay_s if at >= 0 else None for at in first]

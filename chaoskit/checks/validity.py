@@ -9,6 +9,7 @@ from chaoskit.audio.gaps import AUDIBLE_SLOTS, longest
 from chaoskit.checks.books import Ledger, keep_books
 from chaoskit.checks.history import History
 from chaoskit.checks.intake import ShardLife
+from chaoskit.checks.parts import is_harness
 from chaoskit.checks.sentinel import never_heard, sentinel_missed
 from chaoskit.model import SLOT_S, ActionDone, ActionFailed, RunEnded, ServiceExited
 
@@ -16,7 +17,6 @@ UNJUDGED_LIMIT = 0.01
 PROVEN_SHARE = 0.9
 TORN_S = 2.0
 """A shard writes marks about once a second: one that ends this much earlier had died."""
-_HARNESS_SERVICES = ("crowd-", "fault-proxy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def _harness_reasons(history: History, harness: Harness) -> list[str]:
                 f"the operator's act {action.id} was not carried out{why.get(action.id, '')}"
             )
     for event in history.of(ServiceExited):
-        if not event.expected and event.service.startswith(_HARNESS_SERVICES):
+        if not event.expected and is_harness(event.service):
             reasons.append(f"{event.service} ended by itself (exit {event.exit})")
     return reasons
 

@@ -9,7 +9,7 @@ from math import ceil, inf
 import numpy as np
 
 from chaoskit.audio.gaps import Mask
-from chaoskit.checks.fresh import first_heard_s
+from chaoskit.checks.fresh import first_word_s
 from chaoskit.checks.tracks import Span
 from chaoskit.model import SLOT_S
 from chaoskit.replay.scene import Measured, Params, Scene
@@ -48,15 +48,14 @@ def first_word(scene: Scene, params: Params) -> Measured:
     span = scene.span(params)
     share = float(params.get("share", NEARLY_ALL))
     listeners = scene.members({}, "groups")
-    delay_s = scene.history.ear_delay_s
-    heard = first_heard_s(
+    heard = first_word_s(
         scene.history,
         listeners,
         scene.bits_of(str(params["group"])),
         from_s=span.from_s,
         until_s=span.until_s,
     )
-    times = sorted(inf if t is None else t - delay_s for t in heard)
+    times = sorted(inf if t is None else t for t in heard)
     at_s = times[ceil(share * len(times)) - 1] if times else inf
     ever = sum(1 for t in times if t < inf)
     if at_s == inf:

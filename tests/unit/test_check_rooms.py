@@ -128,6 +128,17 @@ def test_first_word_counts_from_the_methods_zero_and_for_nearly_all() -> None:
     assert judge(talking(20, 31.0), WORD).verdict is Verdict.DEVIATED
 
 
+def test_the_first_word_counts_from_when_it_was_said() -> None:
+    run = talking(20, 25.0)
+    run.ear_delay_s = 0.26
+    assert judge(run, WORD).observed == near(14.74)
+    # Heard after the method's zero at 10 s, but said before.
+    run = talking(0, 25.0)
+    run.ear_delay_s = 0.26
+    run.hear(run.listeners, 10.02, 10.2, HEARS_GUEST)
+    assert judge(run, WORD).observed is None
+
+
 def test_a_listener_that_never_hears_the_word_is_the_worst() -> None:
     found = judge(talking(19, 25.0), WORD)
     assert (found.verdict, found.observed, found.n) == (Verdict.DEVIATED, None, 20)

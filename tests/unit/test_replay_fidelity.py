@@ -265,7 +265,12 @@ def test_the_hypothesis_deviates_as_the_night_did() -> None:
         "recovery": Verdict.HELD,
         "retention": Verdict.HELD,
     }
-    assert found["first_word"].observed == pytest.approx(76.4, abs=0.1)
+    said_s = found["first_word"].observed
+    assert said_s == pytest.approx(76.16, abs=0.1)
+    # The row of the same event names the same moment.
+    shown = rows(replay=replay)["the guest's first word"].at_s
+    start_s = replay.pace.to_run(0.0)
+    assert shown == pytest.approx(replay.pace.to_incident(start_s + said_s), abs=0.01)
 
 
 def test_the_books_of_the_night_balance_and_name_its_causes() -> None:
