@@ -502,6 +502,19 @@ class PlaneSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Permits:
+    """What faults may act on. `services` and `planes`: name → fault kinds that it allows.
+
+    What is named in neither, and the links and members of the groups in `harness`, are chaoskit's
+    own: no fault may act on them.
+    """
+
+    services: Mapping[str, tuple[str, ...]]
+    planes: Mapping[str, tuple[str, ...]]
+    harness: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """A stack as its file describes it; any runtime realises it.
 
@@ -538,6 +551,15 @@ class Stack:
     def service_names(self) -> tuple[str, ...]:
         """Return the names of all services, in the order of the file."""
         return tuple(s.name for s in self.services)
+
+    def permits(self) -> Permits:
+        """Return what faults may act on: everything but the proxy and the harness, as allowed."""
+        names = (name for name in self.service_names() if name != self.proxy)
+        return Permits(
+            services={name: self.allows.get(name, ()) for name in names},
+            planes={str(plane.plane): plane.allows for plane in self.planes},
+            harness=frozenset(self.harness),
+        )
 
     def links(
         self, groups: Iterable[str], addresses: Mapping[tuple[str, str], str] | None = None

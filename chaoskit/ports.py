@@ -1,7 +1,7 @@
 """What the core needs from the outside world, as small protocols; adapters are further out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from chaoskit.errors import PlanRefused
@@ -13,6 +13,7 @@ from chaoskit.model import (
     LinkSpec,
     LinkState,
     Mic,
+    Permits,
     ProxyVersion,
     ServiceStatus,
     Toxic,
@@ -193,7 +194,10 @@ class DirectoryControl(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """The ports that this run really has. The plan refuses a fault that needs a missing one."""
+    """The ports that this run really has. The plan refuses a fault that needs a missing one.
+
+    `permits`: what faults may act on; None = on everything that the ports reach.
+    """
 
     clock: Clock
     crowd: Crowd
@@ -204,7 +208,7 @@ class Tools:
     facts: CrowdFacts | None = None
     observer: RoomObserver | None = None
     directory: DirectoryControl | None = None
-    extra: Mapping[str, Json] = field(default_factory=dict)
+    permits: Permits | None = None
 
     def need_proxy(self) -> ProxyControl:
         """Return the proxy port. Raises PlanRefused when the run has none."""

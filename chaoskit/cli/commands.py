@@ -123,7 +123,9 @@ def _plan(experiment: Any) -> Any:
 
     stack = load_stack(experiment.stack)
     links = stack.links(g.name for g in experiment.crowd.groups)
-    return make_plan(experiment, links=links, services=stack.service_names())
+    return make_plan(
+        experiment, links=links, services=stack.service_names(), permits=stack.permits()
+    )
 
 
 def show_plan(

@@ -135,6 +135,7 @@ async def open_session(
                 facts=facts,
                 observer=observer,
                 directory=directory,
+                permits=stack.permits(),
             ),
             facts=facts,
             origin_s=origin_s,

@@ -8,8 +8,18 @@ from chaoskit.engine.schedule import Window, most_at_once, windows_of
 from chaoskit.errors import PlanRefused
 from chaoskit.faults.protocol import ParamError, Preview
 from chaoskit.faults.registry import parse_fault
-from chaoskit.faults.targets import Resolved, by_group, outside, resolve, touched
-from chaoskit.model import ActionSpec, After, At, Experiment, FaultSpec, LinkSpec, Trigger, When
+from chaoskit.faults.targets import Resolved, by_group, not_allowed, outside, resolve, touched
+from chaoskit.model import (
+    ActionSpec,
+    After,
+    At,
+    Experiment,
+    FaultSpec,
+    LinkSpec,
+    Permits,
+    Trigger,
+    When,
+)
 from chaoskit.ports import Tools
 
 PORTS: frozenset[str] = frozenset(
@@ -57,7 +67,9 @@ def plan_preview(experiment: Experiment, tools: Tools) -> Plan:
     """Return the plan of a run with these tools. Raises PlanRefused with every reason at once."""
     have = frozenset(name for name in PORTS if getattr(tools, name) is not None)
     services = tools.services.services() if tools.services is not None else ()
-    return make_plan(experiment, links=tools.links, services=services, have=have)
+    return make_plan(
+        experiment, links=tools.links, services=services, have=have, permits=tools.permits
+    )
 
 
 def make_plan(
@@ -66,10 +78,12 @@ def make_plan(
     links: Sequence[LinkSpec],
     services: Sequence[str],
     have: frozenset[str] = PORTS,
+    permits: Permits | None = None,
 ) -> Plan:
     """Return the plan of a run that has these links and services and the ports `have`.
 
-    Nothing needs to be running. Raises PlanRefused with every reason at once, one a line.
+    `permits`: what faults may act on (None = on everything). Nothing needs to be running. Raises
+    PlanRefused with every reason at once, one a line.
     """
     try:
         planned = windows_of(experiment)
@@ -83,12 +97,20 @@ def make_plan(
         try:
             fault = parse_fault(timed(spec, planned[spec.id]))
             _need(fault.kind, fault.needs, have)
-            resolved = resolve(spec.target, crowd=experiment.crowd, links=links, services=services)
+            resolved = resolve(
+                spec.target,
+                crowd=experiment.crowd,
+                links=links,
+                services=services,
+                permits=permits,
+            )
             preview = fault.preview(resolved)
         except (ParamError, PlanRefused) as error:
             reasons.append(f"{spec.id}: {error}")
             continue
         reasons += [f"{spec.id}: {r}" for r in _outside(spec, resolved, experiment, planned)]
+        if permits is not None:
+            reasons += [f"{spec.id}: {r}" for r in not_allowed(spec.kind, resolved, permits)]
         targets[spec.id] = resolved
         if fault.exclusive:
             exclusive[spec.id] = fault.kind

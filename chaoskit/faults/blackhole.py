@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from chaoskit.faults import toxics
 from chaoskit.faults.protocol import Nothing, Preview, check_common, share_note, ttl_s
-from chaoskit.faults.targets import Resolved, resolve
+from chaoskit.faults.targets import Resolved, meant
 from chaoskit.faults.witness import cut_effect, handle
 from chaoskit.model import Effect, FaultSpec, LinkSpec, Target, TargetKind, Undo
 from chaoskit.ports import Tools
@@ -84,4 +84,4 @@ class Blackhole:
         await toxics.remove(undo, tools)
 
     def _links(self, tools: Tools) -> tuple[LinkSpec, ...]:
-        return resolve(self.target, crowd=tools.crowd, links=tools.links, services=()).links
+        return meant(self.target, tools).links

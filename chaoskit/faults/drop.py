@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from chaoskit.errors import AdapterError
 from chaoskit.faults.protocol import Nothing, Preview, check_common, text_of, ttl_s
-from chaoskit.faults.targets import Resolved, resolve
+from chaoskit.faults.targets import Resolved, meant
 from chaoskit.faults.witness import cut_effect, handle
 from chaoskit.model import Effect, FaultSpec, LinkSpec, Target, TargetKind, Undo
 from chaoskit.ports import Tools
@@ -90,4 +90,4 @@ class Drop:
                 await proxy.set_enabled(name, True)
 
     def _links(self, tools: Tools) -> tuple[LinkSpec, ...]:
-        return resolve(self.target, crowd=tools.crowd, links=tools.links, services=()).links
+        return meant(self.target, tools).links

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Self
 
 from chaoskit.faults.protocol import Preview, check_common, read_params
-from chaoskit.faults.targets import Resolved, resolve
+from chaoskit.faults.targets import Resolved, meant
 from chaoskit.model import Effect, FaultSpec, Target, TargetKind, Undo
 from chaoskit.ports import Tools
 
@@ -114,8 +114,7 @@ class Kill:
                 await services.restart(name)
 
     def _services(self, tools: Tools) -> tuple[str, ...]:
-        names = tools.need_services().services()
-        return resolve(self.target, crowd=tools.crowd, links=(), services=names).services
+        return meant(self.target, tools).services
 
 
 async def _gone(undo: Undo, tools: Tools) -> list[str]:

@@ -15,7 +15,7 @@ from chaoskit.faults.protocol import (
     share_note,
     ttl_s,
 )
-from chaoskit.faults.targets import Resolved, resolve
+from chaoskit.faults.targets import Resolved, meant
 from chaoskit.faults.witness import Tally, at_s, handle, report, uses_of
 from chaoskit.model import Effect, FaultSpec, LinkSpec, Plane, Target, TargetKind, Undo
 from chaoskit.ports import Tools
@@ -165,4 +165,4 @@ class Latency:
         await toxics.remove(undo, tools)
 
     def _links(self, tools: Tools) -> tuple[LinkSpec, ...]:
-        return resolve(self.target, crowd=tools.crowd, links=tools.links, services=()).links
+        return meant(self.target, tools).links

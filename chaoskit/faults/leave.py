@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from chaoskit.faults.protocol import Nothing, Preview, check_common, ttl_s
 from chaoskit.faults.seats import listed, seats
-from chaoskit.faults.targets import Resolved, resolve
+from chaoskit.faults.targets import Resolved, meant
 from chaoskit.model import Effect, FaultSpec, Target, TargetKind, Undo
 from chaoskit.ports import Tools
 
@@ -91,4 +91,4 @@ class Leave:
         await tools.need_control().rejoin(list(undo.handle["people"]))
 
     def _participants(self, tools: Tools) -> tuple[int, ...]:
-        return resolve(self.target, crowd=tools.crowd, links=(), services=()).participants
+        return meant(self.target, tools).participants

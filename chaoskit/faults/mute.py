@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from chaoskit.faults.protocol import Nothing, Preview, check_common, ttl_s
 from chaoskit.faults.seats import listed, seats
-from chaoskit.faults.targets import Resolved, resolve
+from chaoskit.faults.targets import Resolved, meant
 from chaoskit.model import Effect, FaultSpec, Target, TargetKind, Undo
 from chaoskit.ports import Tools
 
@@ -88,4 +88,4 @@ class Mute:
             await tools.need_control().set_mute(list(undo.handle["audible"]), False, ttl_s=0.0)
 
     def _participants(self, tools: Tools) -> tuple[int, ...]:
-        return resolve(self.target, crowd=tools.crowd, links=(), services=()).participants
+        return meant(self.target, tools).participants

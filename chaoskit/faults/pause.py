@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from chaoskit.faults.protocol import Nothing, Preview, check_common
-from chaoskit.faults.targets import Resolved, resolve
+from chaoskit.faults.targets import Resolved, meant
 from chaoskit.model import Effect, FaultSpec, Target, TargetKind, Undo
 from chaoskit.ports import Tools
 
@@ -85,8 +85,7 @@ class Pause:
             await tools.need_services().signal(name, int(signal.SIGCONT))
 
     def _services(self, tools: Tools) -> tuple[str, ...]:
-        names = tools.need_services().services()
-        return resolve(self.target, crowd=tools.crowd, links=(), services=names).services
+        return meant(self.target, tools).services
 
 
 async def _stopped(undo: Undo, tools: Tools) -> list[str]:

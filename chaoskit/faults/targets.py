@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chaoskit.errors import PlanRefused
-from chaoskit.model import BlastRadius, Crowd, LinkSpec, Target, TargetKind
+from chaoskit.model import BlastRadius, Crowd, LinkSpec, Permits, Target, TargetKind
+from chaoskit.ports import Tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,21 +23,62 @@ class Resolved:
 
 
 def resolve(
-    target: Target, *, crowd: Crowd, links: Sequence[LinkSpec], services: Sequence[str]
+    target: Target,
+    *,
+    crowd: Crowd,
+    links: Sequence[LinkSpec],
+    services: Sequence[str],
+    permits: Permits | None = None,
 ) -> Resolved:
-    """Return what `target` means in this run. Raises PlanRefused when nothing matches."""
+    """Return what `target` means in this run; globs pass over what is chaoskit's own.
+
+    Raises PlanRefused when nothing matches, and when something of chaoskit's own is named.
+    """
+    harness = frozenset[str]() if permits is None else permits.harness
     if target.kind is TargetKind.LINK:
+        own = {link.name for link in links if link.group in harness}
         names = set(target.matches(link.name for link in links))
-        resolved = Resolved(links=tuple(link for link in links if link.name in names))
+        _refuse_own(target, own)
+        resolved = Resolved(links=tuple(n for n in links if n.name in names - own))
     elif target.kind is TargetKind.SERVICE:
-        resolved = Resolved(services=target.matches(services))
+        own = set(services) - set(services if permits is None else permits.services)
+        _refuse_own(target, own)
+        resolved = Resolved(services=tuple(n for n in target.matches(services) if n not in own))
     else:
-        groups = target.matches(_group_words(crowd))
-        resolved = Resolved(participants=crowd.members(groups))
+        groups = [g for g in crowd.groups if g.name not in harness]
+        _refuse_own(target, harness)
+        found = target.matches(dict.fromkeys(w for g in groups for w in (g.name, g.role)))
+        resolved = Resolved(participants=Crowd(groups=tuple(groups)).members(found))
     if not resolved.names():
         patterns = ", ".join(target.patterns)
         raise PlanRefused(f"no {_word(target.kind)} matches {patterns}: a fault must hit something")
     return resolved
+
+
+def meant(target: Target, tools: Tools) -> Resolved:
+    """Return what `target` means in a run with these tools. Raises PlanRefused as `resolve`."""
+    return resolve(
+        target,
+        crowd=tools.crowd,
+        links=tools.links,
+        services=() if tools.services is None else tools.services.services(),
+        permits=tools.permits,
+    )
+
+
+def not_allowed(kind: str, resolved: Resolved, permits: Permits) -> tuple[str, ...]:
+    """Return where the stack does not allow faults of `kind`, one reason a line."""
+    allows = {link.name: permits.planes[link.plane] for link in resolved.links}
+    allows |= {name: permits.services[name] for name in resolved.services}
+    refused: dict[tuple[str, ...], list[str]] = {}
+    for name, kinds in allows.items():
+        if kind not in kinds:
+            refused.setdefault(kinds, []).append(name)
+    return tuple(
+        f"the stack does not allow {kind} on {', '.join(names)};"
+        f" it allows {', '.join(kinds) or 'no fault'}"
+        for kinds, names in refused.items()
+    )
 
 
 def touched(resolved: Resolved, *, crowd: Crowd, links: Sequence[LinkSpec]) -> tuple[int, ...]:
@@ -81,8 +123,11 @@ def by_group(participants: Iterable[int], crowd: Crowd) -> Mapping[str, int]:
     return {name: n for name, n in counts.items() if n}
 
 
-def _group_words(crowd: Crowd) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word for g in crowd.groups for word in (g.name, g.role)))
+def _refuse_own(target: Target, own: Iterable[str]) -> None:
+    named = [pattern for pattern in target.patterns if pattern in own]
+    if named:
+        belong = "belongs" if len(named) == 1 else "belong"
+        raise PlanRefused(f"{', '.join(named)} {belong} to chaoskit itself: no fault acts on it")
 
 
 def _word(kind: TargetKind) -> str:

@@ -344,6 +344,7 @@ def _outside(
             crowd=crowd,
             links=stack.links(_names(crowd.groups)),
             services=stack.service_names(),
+            permits=stack.permits(),
         )
     except PlanRefused:
         return ()

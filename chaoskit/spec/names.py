@@ -145,20 +145,37 @@ class NameCheck:
         key = TARGET_KEYS[acts_on]
         for pattern in _texts(step.get(key)):
             here = (*where, key)
-            if acts_on is TargetKind.PARTICIPANTS:
+            if self._is_own(acts_on, pattern):
+                message = f"{pattern} belongs to chaoskit itself: no fault acts on it"
+                self._add(here, message, True)
+            elif acts_on is TargetKind.PARTICIPANTS:
                 known = [*self._roles, *self._roles.values()]
                 self._match("group or role", pattern, known, here)
             elif self._stack is not None and acts_on is TargetKind.SERVICE:
-                found = self._match("service", pattern, self._stack.service_names(), here)
-                self._allowed(kind, {n: self._stack.allows.get(n, ()) for n in found}, here)
+                allows = self._stack.permits().services
+                found = self._match("service", pattern, list(allows), here)
+                self._allowed(kind, {name: allows[name] for name in found}, here)
             elif self._stack is not None and self._roles:
-                links = {link.name: link for link in self._stack.links(self._roles)}
-                found = self._match("link", pattern, list(links), here)
-                planes = {str(p.plane): p.allows for p in self._stack.planes}
+                permits = self._stack.permits()
+                links = [
+                    n for n in self._stack.links(self._roles) if n.group not in permits.harness
+                ]
+                allows = {link.name: permits.planes[link.plane] for link in links}
+                found = self._match("link", pattern, list(allows), here)
                 # A glob may reach further than a kind can (loss on `listeners.*` meets TCP): that
-                # is the plan's to refuse, with its reason. Here the stack's own list counts.
-                wide = {n: planes[links[n].plane] for n in found if "*" not in pattern}
-                self._allowed(kind, wide, here)
+                # is the plan's to refuse, with its reason.
+                named = {name: allows[name] for name in found if name == pattern}
+                self._allowed(kind, named, here)
+
+    def _is_own(self, acts_on: TargetKind, name: str) -> bool:
+        stack = self._stack
+        if stack is None:
+            return False
+        if acts_on is TargetKind.SERVICE:
+            return name == stack.proxy
+        if acts_on is TargetKind.PARTICIPANTS:
+            return name in stack.harness
+        return any(n.name == name and n.group in stack.harness for n in stack.links(self._roles))
 
     def _match(self, word: str, pattern: str, known: Sequence[str], where: Where) -> list[str]:
         found = Target(kind=TargetKind.LINK, patterns=(pattern,)).matches(known)
@@ -200,7 +217,7 @@ class NameCheck:
             known = [*dict.fromkeys(self._roles.values())] or list(ROLES)
             self._word("role", role, known, ("blast_radius", "roles"))
         if self._stack is not None:
-            known = [*self._stack.service_names(), *self._stack.harness]
+            known = [*self._stack.service_names()]
             for service in _texts(radius.get("services")):
                 self._word("service", service, known, ("blast_radius", "services"))
 

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from chaoskit.engine.plan import PORTS, make_plan, plan_preview
+from chaoskit.checks.canary_group import with_canary
+from chaoskit.engine.plan import PORTS, Plan, make_plan, plan_preview
 from chaoskit.errors import PlanRefused
 from chaoskit.model import ActionSpec, After, At, BlastRadius, Experiment, FaultSpec, When
+from chaoskit.spec.stack import load_stack
 from tests.unit.fake_run import SERVICES, experiment, fake_run, links_of
+from tests.unit.fake_services import FakeServices
 from tests.unit.test_fault_effects import EVERY_KIND, fault
 
 pytestmark = pytest.mark.unit
@@ -132,4 +135,88 @@ def test_steps_in_a_circle_or_after_nothing_are_refused() -> None:
     assert reason.startswith('step "b" follows "the-drop", which lasts until the end of the rec')
     assert refusals(experiment(*chain(("a", After(step="z"))))) == [
         'step "a" follows "z", which does not exist'
+    ]
+
+
+EMBEDDED = load_stack("embedded")
+EVERYBODY = BlastRadius(
+    roles=("host", "guest", "listener"), services=("room-a", "room-b", "directory")
+)
+
+
+def plan_on_paper(plan: Experiment) -> Plan:
+    links = EMBEDDED.links([g.name for g in plan.crowd.groups])
+    services = EMBEDDED.service_names()
+    return make_plan(plan, links=links, services=services, permits=EMBEDDED.permits())
+
+
+def plan_of_the_run(plan: Experiment) -> Plan:
+    """The run has canaries in its crowd, and crowd processes among its services."""
+    real = with_canary(plan)
+    links = EMBEDDED.links([g.name for g in real.crowd.groups])
+    services = (*EMBEDDED.service_names(), "crowd-speakers", "crowd-listeners-0")
+    tools = replace(
+        fake_run(crowd=real.crowd).tools,
+        links=links,
+        services=FakeServices(*services),
+        permits=EMBEDDED.permits(),
+    )
+    return plan_preview(real, tools)
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        (fault("blackhole", "*.media.*"), 6),
+        (fault("drop", "*"), 15),
+        (fault("pause", "*"), 3),
+        (fault("leave", "*"), 12),
+    ],
+    ids=lambda f: f.kind if isinstance(f, FaultSpec) else str(f),
+)
+def test_a_glob_means_the_same_on_paper_and_in_the_run(spec: FaultSpec, count: int) -> None:
+    plan = experiment(spec, blast_radius=EVERYBODY)
+    paper, run = plan_on_paper(plan), plan_of_the_run(plan)
+    assert len(paper.steps[0].targets) == count
+    assert paper.steps[0].targets == run.steps[0].targets
+    assert not any("canary" in name or "fault-proxy" in name for name in paper.steps[0].targets)
+
+
+@pytest.mark.parametrize(
+    ("spec", "own"),
+    [
+        (fault("drop", "observer.signal.room-a"), "observer.signal.room-a belongs"),
+        (fault("drop", "canary.media.room-a", "host.*"), "canary.media.room-a belongs"),
+        (fault("pause", "fault-proxy"), "fault-proxy belongs"),
+        (fault("kill", "crowd-speakers"), "crowd-speakers belongs"),
+        (fault("leave", "canary"), "canary belongs"),
+    ],
+    ids=lambda f: f.kind if isinstance(f, FaultSpec) else str(f),
+)
+def test_what_belongs_to_chaoskit_itself_is_no_target(spec: FaultSpec, own: str) -> None:
+    with pytest.raises(PlanRefused, match=f"{own} to chaoskit itself: no fault acts on it"):
+        plan_of_the_run(experiment(spec, blast_radius=EVERYBODY))
+
+
+def test_what_the_stack_does_not_allow_is_refused_however_it_was_written() -> None:
+    narrow = replace(
+        EMBEDDED,
+        allows={"room-a": ("pause",), "room-b": ("kill", "pause")},
+        planes=tuple(
+            replace(p, allows=("drop",)) if p.plane == "media" else p for p in EMBEDDED.planes
+        ),
+    )
+    plan = experiment(
+        fault("blackhole", "host.*"),
+        fault("kill", "*"),
+        blast_radius=replace(EVERYBODY, max_faults=2),
+    )
+    links = narrow.links(["host"])
+    with pytest.raises(PlanRefused) as refused:
+        make_plan(plan, links=links, services=narrow.service_names(), permits=narrow.permits())
+    assert refused.value.message.splitlines() == [
+        "the-blackhole: the stack does not allow blackhole on host.media.room-a,"
+        " host.media.room-b; it allows drop",
+        "the-kill: the stack does not allow kill on room-a; it allows pause",
+        "the-kill: the stack does not allow kill on directory; it allows no fault",
     ]

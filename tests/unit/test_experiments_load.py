@@ -18,7 +18,9 @@ NAMES = experiment_names()
 def plan(experiment: Experiment) -> Plan:
     stack = load_stack(experiment.stack)
     links = stack.links([g.name for g in experiment.crowd.groups])
-    return make_plan(experiment, links=links, services=stack.service_names())
+    return make_plan(
+        experiment, links=links, services=stack.service_names(), permits=stack.permits()
+    )
 
 
 def test_the_four_of_the_first_version_are_there() -> None:

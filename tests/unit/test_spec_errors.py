@@ -304,9 +304,45 @@ def test_what_the_stack_does_not_allow_is_refused() -> None:
         ("roles: [host]", "services: [fault-proxy]"),
     )
     assert errors(text, PlanRefused) == (
-        "mine.yaml:11:51: the stack does not allow kill on fault-proxy; it allows no fault\n"
+        "mine.yaml:11:51: fault-proxy belongs to chaoskit itself: no fault acts on it\n"
         "1 error, nothing was started."
     )
+    text = changed(
+        ('fault: drop, link: "host.*"', "fault: loss, loss_rate: 2%, link: host.api.directory")
+    )
+    assert (
+        "the stack does not allow loss on host.api.directory; it allows drop, blackhole, latency\n"
+        in errors(text, PlanRefused)
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "roles", "own"),
+    [
+        ("fault: drop, link: observer.signal.room-a", "roles: [host]", "observer.signal.room-a"),
+        ("fault: drop, link: canary.media.room-b", "roles: [host]", "canary.media.room-b"),
+        ("fault: drop, link: directory.signal.room-a", "roles: [host]", "directory.signal.room-a"),
+        ("fault: leave, group: canary", "roles: [host]", "canary"),
+    ],
+)
+def test_what_belongs_to_chaoskit_itself_is_no_target(step: str, roles: str, own: str) -> None:
+    text = changed(('fault: drop, link: "host.*"', step), ("roles: [host]", roles))
+    assert f"{own} belongs to chaoskit itself: no fault acts on it\n" in errors(text, PlanRefused)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        'fault: blackhole, link: "*.media.*"',
+        'fault: pause, service: "*"',
+        'fault: leave, group: "*"',
+    ],
+)
+def test_a_glob_passes_over_what_belongs_to_chaoskit_itself(step: str) -> None:
+    everything = "roles: [host, guest, owner, listener], services: [room-a, room-b, directory]"
+    text = changed(('fault: drop, link: "host.*"', step), ("roles: [host]", everything))
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    assert load_experiment(Path("mine.yaml")).method
 
 
 def test_more_faults_at_once_than_the_blast_radius_allows_are_refused() -> None:
