@@ -4,6 +4,7 @@ import resource
 from dataclasses import dataclass
 
 from chaoskit.errors import EnvironmentMissing
+from chaoskit.wire.descriptors import CROWD, DIRECTORY, FAULT_PROXY, ROOM, OpenFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,18 +17,17 @@ class DescriptorNeed:
 
 
 def need_descriptors(listeners: int, *, shards: int = 1) -> tuple[DescriptorNeed, ...]:
-    """Return what each process needs for `listeners` listeners in `shards` shards.
-
-    Per listener: in the proxy two TCP hops of two sockets and a relay socket, shared listening
-    sockets aside; at a room server its WebSocket and its RTP socket; in the crowd API, WebSocket
-    and RTP. The directory keeps a watch stream and a request per listener. Source: DESIGN §10.
-    """
+    """Return what each process needs for `listeners` listeners in `shards` shards."""
     per_shard = -(-listeners // max(1, shards))
-    return (
-        DescriptorNeed(process="fault-proxy", count=5 * listeners + 200, why="5 a listener + 200"),
-        DescriptorNeed(process="room-*", count=2 * listeners + 100, why="2 a listener + 100"),
-        DescriptorNeed(process="directory", count=2 * listeners + 100, why="2 a listener + 100"),
-        DescriptorNeed(process="crowd-*", count=3 * per_shard + 100, why="3 a listener + 100"),
+    needs: tuple[tuple[str, OpenFiles, int], ...] = (
+        ("fault-proxy", FAULT_PROXY, listeners),
+        ("room-*", ROOM, listeners),
+        ("directory", DIRECTORY, listeners),
+        ("crowd-*", CROWD, per_shard),
+    )
+    return tuple(
+        DescriptorNeed(process=process, count=files.need(of), why=str(files))
+        for process, files, of in needs
     )
 
 

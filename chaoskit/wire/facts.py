@@ -181,7 +181,7 @@ class SentSymbol(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ear(Fact):
-    """From slot `s` on, ear `p` has code `c` (audio.codes) until its next Ear fact.
+    """From slot `s` on, ear `p` has code `c` (audio.listening) until its next Ear fact.
 
     Valid up to the shard's last Mark.
     """
@@ -248,7 +248,11 @@ class Mark(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsent(Fact):
-    """From slot `s` on, `n` frames of microphone `p` were due and never sent: the shard was late."""
+    """From slot `s` on, `n` frames of microphone `p` were due and never sent: the shard was late.
+
+    `t` is when the first of them was due. A closed microphone has no frames, nor has one whose
+    participant is out of the room.
+    """
 
     kind: ClassVar[str] = "unsent"
     p: int

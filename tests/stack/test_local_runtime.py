@@ -398,8 +398,8 @@ def test_a_port_is_given_once(block: PortBlock) -> None:
 def test_the_need_for_open_files_grows_with_the_listeners() -> None:
     few, many = need_descriptors(200, shards=2), need_descriptors(890, shards=2)
 
-    assert {need.process: need.count for need in few}["fault-proxy"] == 1200
-    assert {need.process: need.count for need in many}["crowd-*"] == 3 * 445 + 100
+    assert {need.process: need.count for need in few}["fault-proxy"] == 1256
+    assert {need.process: need.count for need in many}["crowd-*"] == 4 * 445 + 64
     assert all(a.count < b.count for a, b in zip(few, many, strict=True))
 
 
@@ -419,8 +419,8 @@ def test_a_limit_that_is_too_low_is_refused_with_the_need_per_process() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "2,000 listeners need more open files than the 1,500" in said.stdout
-    assert "fault-proxy   10,200  5 a listener + 200   too many" in said.stdout
-    assert "ulimit -Hn 10200" in said.stdout
+    assert "fault-proxy   10,256  5 a listener + 256   too many" in said.stdout
+    assert "ulimit -Hn 10256" in said.stdout
 
 
 def test_the_soft_limit_is_raised_to_the_hard_one() -> None:

@@ -7,10 +7,7 @@ when the machine gives it too few descriptors.
 import argparse
 import asyncio
 import gc
-import json
 import logging
-import os
-import resource
 import signal
 import sys
 import time
@@ -18,14 +15,14 @@ from pathlib import Path
 
 from chaoskit.services.crowd.directory_client import warm_codecs
 from chaoskit.services.crowd.shard import Shard
+from chaoskit.services.descriptors import raise_descriptor_limit
 from chaoskit.services.priority import ask_for_priority
+from chaoskit.services.readiness import write_ready
 from chaoskit.wire.crowd import ShardPlan
+from chaoskit.wire.descriptors import CROWD
 
 log = logging.getLogger("chaoskit.services.crowd")
 
-DESCRIPTORS_A_PARTICIPANT = 4
-"""Media socket, WebSocket, and two HTTP connections: one may watch while another asks."""
-DESCRIPTORS_BESIDES = 64
 PLAN_WAIT_S = 30.0
 SWITCH_S = 0.0001
 """How long a thread may hold the interpreter while another waits: the ears must not wait long."""
@@ -65,7 +62,7 @@ async def _run(plan: ShardPlan, options: argparse.Namespace) -> int:
     _settle_garbage()
     await shard.start()
     log.info("%d participants, seed %d", len(plan.participants), plan.seed)
-    _write_ready(options)
+    write_ready(options.ready, name=options.name, port=0)
     planned = asyncio.create_task(shard.watch_over())
     asked = [
         planned,
@@ -114,18 +111,15 @@ def _await_plan(path: Path) -> str:
 
 
 def _raise_descriptor_limit(participants: int) -> bool:
-    need = participants * DESCRIPTORS_A_PARTICIPANT + DESCRIPTORS_BESIDES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < need:
+    limit, need = raise_descriptor_limit(), CROWD.need(participants)
+    if not limit.allows(need):
         log.error(
             "%d participants need %d file descriptors, the hard limit is %d\n\n"
             "hint: raise it (ulimit -Hn %d), or use fewer participants",
-            participants, need, hard, need,
-        )  # fmt: skip
+            *(participants, need, limit.allowed, need),
+        )
         return False
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    log.info("file descriptors: %d needed, %d allowed (was %d)", need, hard, soft)
+    log.info("file descriptors: %d needed, %d allowed (was %d)", need, limit.allowed, limit.was)
     return True
 
 
@@ -134,14 +128,6 @@ def _settle_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 1_000)
-
-
-def _write_ready(options: argparse.Namespace) -> None:
-    text = json.dumps({"name": options.name, "pid": os.getpid(), "port": 0})
-    options.ready.parent.mkdir(parents=True, exist_ok=True)
-    draft = options.ready.with_name(f".{options.ready.name}.{os.getpid()}")
-    draft.write_text(text)
-    draft.replace(options.ready)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,7 @@
 """`python -m chaoskit.services.directory`: serves until SIGTERM or SIGINT, then stops cleanly."""
 
 import asyncio
-import json
 import logging
-import os
-import resource
 import signal
 import sqlite3
 import sys
@@ -13,10 +10,12 @@ from pathlib import Path
 from aiohttp import web
 
 from chaoskit.errors import ChaosKitError, EnvironmentMissing
+from chaoskit.services.descriptors import raise_descriptor_limit
 from chaoskit.services.directory.app import DirectoryApp
 from chaoskit.services.directory.config import Options, load_config, parse_options
 from chaoskit.services.directory.rooms_link import RoomNodes
 from chaoskit.services.directory.store import Store
+from chaoskit.services.readiness import write_ready
 from chaoskit.wire.directory import DirectoryConfig
 
 log = logging.getLogger("chaoskit.services.directory")
@@ -31,7 +30,10 @@ async def serve(options: Options, config: DirectoryConfig) -> None:
 
     Raises EnvironmentMissing when the port or the database cannot be had.
     """
-    _raise_descriptor_limit()
+    limit = raise_descriptor_limit()
+    log.info(
+        "file descriptors: %d (was %d); each open connection needs 1", limit.allowed, limit.was
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -54,19 +56,12 @@ async def serve(options: Options, config: DirectoryConfig) -> None:
                 hint="another process has the port; --port 0 takes a free one",
             ) from error
         port = runner.addresses[0][1]
-        _write_ready(options, port)
+        write_ready(options.ready, name=options.name, host=options.host, port=port)
         log.info("serving: name=%s address=%s:%d", options.name, options.host, port)
         await _wait_stop(stop, directory)
         log.info("stopping")
     finally:
         await runner.cleanup()
-
-
-def _raise_descriptor_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    log.info("file descriptors: %d (was %d); each open connection needs 1", hard, soft)
 
 
 async def _wait_stop(stop: asyncio.Event, directory: DirectoryApp) -> None:
@@ -77,15 +72,6 @@ async def _wait_stop(stop: asyncio.Event, directory: DirectoryApp) -> None:
     if not stopped.done():
         raise RuntimeError("a duty of the directory ended") from failed.result()
     failed.cancel()
-
-
-def _write_ready(options: Options, port: int) -> None:
-    """Write the ready file at once or not at all."""
-    options.ready.parent.mkdir(parents=True, exist_ok=True)
-    draft = options.ready.with_name(f".{options.ready.name}.{os.getpid()}")
-    ready = {"name": options.name, "pid": os.getpid(), "host": options.host, "port": port}
-    draft.write_text(json.dumps(ready))
-    draft.rename(options.ready)
 
 
 def main() -> int:

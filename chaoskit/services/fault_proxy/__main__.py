@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -10,10 +9,12 @@ import sys
 from pathlib import Path
 
 import chaoskit
+from chaoskit.services.descriptors import raise_descriptor_limit
 from chaoskit.services.fault_proxy.api import VERSION
-from chaoskit.services.fault_proxy.descriptors import raise_limit
 from chaoskit.services.fault_proxy.server import FaultProxy
 from chaoskit.services.priority import ask_for_priority
+from chaoskit.services.readiness import write_ready
+from chaoskit.wire.descriptors import FAULT_PROXY
 
 log = logging.getLogger("chaoskit.services.fault_proxy")
 
@@ -26,9 +27,19 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-    raise_limit(options.listeners)
+    _raise_descriptor_limit(options.listeners)
     ask_for_priority()
     return asyncio.run(_serve(options))
+
+
+def _raise_descriptor_limit(listeners: int) -> None:
+    limit, need = raise_descriptor_limit(), FAULT_PROXY.need(listeners)
+    if not limit.allows(need):
+        log.warning(
+            "descriptors: %d listeners need %d (%d each and %d besides), the limit is %d; "
+            "raise it with: ulimit -Hn %d",
+            *(listeners, need, FAULT_PROXY.each, FAULT_PROXY.besides, limit.allowed, need),
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,26 +76,18 @@ async def _serve(options: argparse.Namespace) -> int:
         return 4
     log.info("serving on %s:%d, seed %d", options.host, proxy.port, options.seed)
     if options.ready is not None:
-        _write_ready(options.ready, options.name, options.host, proxy.port)
+        write_ready(
+            options.ready,
+            name=options.name,
+            host=options.host,
+            port=proxy.port,
+            version=VERSION,
+            server=f"chaoskit/{chaoskit.__version__}",
+        )
     await stopped.wait()
     log.info("stopping")
     await proxy.stop()
     return 0
-
-
-def _write_ready(path: Path, name: str, host: str, port: int) -> None:
-    """Write the ready file in one step, so that whoever sees it can read all of it."""
-    ready = {
-        "name": name,
-        "pid": os.getpid(),
-        "host": host,
-        "port": port,
-        "version": VERSION,
-        "server": f"chaoskit/{chaoskit.__version__}",
-    }
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(ready) + "\n", encoding="utf-8")
-    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,8 @@
 import argparse
 import asyncio
 import gc
-import json
 import logging
-import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -15,10 +12,13 @@ from pathlib import Path
 
 from aiohttp import web
 
+from chaoskit.services.descriptors import raise_descriptor_limit
+from chaoskit.services.readiness import write_ready
 from chaoskit.services.room_server.bridge import Bridge
 from chaoskit.services.room_server.gateway import Gateway
 from chaoskit.services.room_server.media import MediaPlane
 from chaoskit.services.room_server.web import Node
+from chaoskit.wire.descriptors import ROOM
 
 log = logging.getLogger("chaoskit.services.room_server")
 
@@ -43,7 +43,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    _raise_descriptor_limit()
+    limit = raise_descriptor_limit()
+    log.info(
+        "file descriptors: %d (was %d); each participant needs %d",
+        *(limit.allowed, limit.was, ROOM.each),
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -74,7 +78,7 @@ async def _serve(options: argparse.Namespace) -> None:
         port = runner.addresses[0][1]
         log.info("serving ws://%s:%d, RTP on %s", options.host, port, options.rtp_ip)
         if options.ready is not None:
-            _write_ready(options.ready, name=options.name, host=options.host, port=port)
+            write_ready(options.ready, name=options.name, host=options.host, port=port)
         await stop.wait()
         log.info("stopping")
     finally:
@@ -116,25 +120,11 @@ def _port_range(text: str) -> range:
     return ports
 
 
-def _raise_descriptor_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    log.info("file descriptors: %d (was %d); each participant needs 2", hard, soft)
-
-
 def _settle_garbage() -> None:
     # A full collection over every session would stop the mixer for longer than a slot.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 1_000)
-
-
-def _write_ready(path: Path, *, name: str, host: str, port: int) -> None:
-    text = json.dumps({"name": name, "pid": os.getpid(), "host": host, "port": port})
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 if __name__ == "__main__":
