@@ -12,7 +12,7 @@ nine in a row tell their index, and so which 20 ms of whose microphone an ear is
 
 Voice and private source each run round in their own half. The index is a function of run time
 alone (`voice_index`, `private_index`), so the same plan sounds the same in every run.
-Source: shared DESIGN section 6 and 10 (beacon for mixes); audio reference section 3.
+Source: DESIGN section 6 and 10 (beacon for mixes); audio reference section 3.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,8 @@ from chaoskit.ports import CrowdFacts, Loss, NetSample, Tools
 SILENT_FOR_S = 0.4
 """So long without a datagram counts as cut: 20 frames, ten times the longest masked gap."""
 RECENT_S = {Plane.API: 10.0, Plane.SIGNAL: 25.0}
-"""Answers of a TCP link count as recent for so long; signalling has a keepalive every 20 s."""
+"""Answers of a TCP link count as recent for so long; the crowd asks for one on its signalling every
+5 s, the room driver by default every 20 s."""
 LOOK_BACK_S = 5.0
 """Media samples come once a second; the last few before the fault are what is usual."""
 LINK_FAILURES = frozenset(("eof", "reset", "refused", "timeout"))

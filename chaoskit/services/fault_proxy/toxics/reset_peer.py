@@ -11,7 +11,7 @@ class ResetPeer(Stage):
     It fires on idle connections too and on those that were open before it was added, and removing
     it before its time saves the connection. Until it fires, data is dropped as Toxiproxy does, so
     that no orderly end is seen.
-    Source: Toxiproxy 2.12.0, `toxics/reset_peer.go`; differences: DESIGN.md section 10.
+    Source: Toxiproxy 2.12.0, `toxics/reset_peer.go`; differences: docs/fault-proxy.md.
     """
 
     kind = "reset_peer"

@@ -11,7 +11,7 @@ class Timeout(Stage):
     The time counts from when the toxic began to act on the connection; `idle` counts it from the
     last unit instead, as Toxiproxy does. Removing the toxic ends TCP connections under it, since
     bytes are missing in them; UDP flows go on, datagrams being whole.
-    Source: Toxiproxy 2.12.0, `toxics/timeout.go`; differences: DESIGN.md section 10.
+    Source: Toxiproxy 2.12.0, `toxics/timeout.go`; differences: docs/fault-proxy.md.
     """
 
     kind = "timeout"
