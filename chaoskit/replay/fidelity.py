@@ -1,7 +1,8 @@
 """How a run compares with the record: one row for each row of the map.
 
-A row holds when what it names happened, in the order that the record gives, and within the record's
-range: a time ±0.5 s of run time at least (DESIGN §4), a figure as its range says.
+A row holds when what it names happened, in the order that the record gives, and within the
+record's range. Where that range is narrower than ±0.5 s of run time (DESIGN §4), a time may lie
+outside it by the `tolerance_s` that the row prints.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +18,18 @@ from chaoskit.replay.record import Figure, RecordEvent
 from chaoskit.replay.scene import Measured, Scene
 
 TOLERANCE_S = 0.5
-"""Run time by which a time may always differ: half a second either way."""
+"""Run time that a range of times always spans at least: half a second either way."""
 _ORDER_SLACK_S = 0.1
+_ROUNDING = 5e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FidelityRow:
     """One row. `within` is None for rows that are not executed.
 
-    `range`: of what was compared, in `unit` (`s` = incident seconds after the scheduled start or,
-    for a duration, of the incident); None when the row only had to happen. `clock`: `inc` or `run`,
+    `range`: the record's own, of what was compared, in `unit` (`s` = incident seconds after the
+    scheduled start or, for a duration, of the incident); None when the row only had to happen.
+    `tolerance_s`: run seconds by which a time may lie outside it. `clock`: `inc` or `run`,
     which the number of `replayed` is in. `at_s`: incident time at which it happened. `reason`: why
     it is not within.
     """
@@ -46,6 +49,7 @@ class FidelityRow:
     within: bool | None
     how: str
     at_s: float | None = None
+    tolerance_s: float = 0.0
     reason: str = ""
     evidence: tuple[str, ...] = ()
 
@@ -58,6 +62,7 @@ class FidelityRow:
             "status": self.status,
             "recorded": self.recorded,
             "range": None if self.range is None else list(self.range),
+            "tolerance_s": round(self.tolerance_s, 3),
             "kind": self.kind,
             "certainty": self.certainty,
             "replayed": None if self.replayed is None else round(self.replayed, 3),
@@ -135,16 +140,21 @@ def _row(
     )
     if measured is None:
         return shown
-    range_, value, unit = _compared(replay.pace, event, row, measured)
+    range_, value, unit, at_run_s = _compared(replay.pace, event, row, measured)
+    speed, tolerance_s = 1.0, 0.0
+    if range_ is not None and at_run_s is not None:
+        speed = _speed_around(replay.pace, at_run_s)
+        tolerance_s = max(0.0, TOLERANCE_S - (range_[1] - range_[0]) / 2 / speed)
     reasons = []
     if not measured.happened:
         reasons.append("it did not happen as the map says")
-    elif range_ is not None and (value is None or not range_[0] <= value <= range_[1]):
+    elif range_ is not None and not _lies_in(value, range_, tolerance_s * speed):
         reasons.append("outside the record's range")
     reasons += _out_of_order(event, measured, first_at)
     return replace(
         shown,
         range=range_,
+        tolerance_s=tolerance_s,
         replayed=value,
         replayed_text=_replayed_text(row, measured, value, unit),
         unit=unit,
@@ -158,24 +168,24 @@ def _row(
 
 def _compared(
     pace: Pace, event: RecordEvent, row: Row, measured: Measured
-) -> tuple[tuple[float, float] | None, float | None, str]:
-    """Return the range that counts, the value that is held against it, and their unit."""
+) -> tuple[tuple[float, float] | None, float | None, str, float | None]:
+    """Return the record's range, the value that is held against it, their unit, and a run time.
+
+    The run time, None where no time is compared, is where the pace of the tolerance is taken.
+    """
     if row.compare is Compare.AT and event.at is not None:
         at = None if measured.at_s is None else pace.to_incident(measured.at_s)
         run_s = pace.to_run(event.at.from_s) if measured.at_s is None else measured.at_s
-        wide = _at_least_wide(event.at.from_s, event.at.until_s, _speed_around(pace, run_s))
-        return wide, at, "s"
+        return (event.at.from_s, event.at.until_s), at, "s", run_s
     if row.compare is Compare.FIGURE and event.figure is not None:
-        low, high = event.figure.low, event.figure.high
-        if event.figure.unit == "s" and measured.at_s is not None:
-            low, high = _at_least_wide(low, high, _speed_around(pace, measured.at_s))
-        unit = event.figure.unit
+        own, unit = (event.figure.low, event.figure.high), event.figure.unit
         # A measure in another unit says nothing about this figure.
-        return (low, high), measured.value if measured.unit == unit else None, unit
+        value = measured.value if measured.unit == unit else None
+        return own, value, unit, measured.at_s if unit == "s" else None
     at = None if measured.at_s is None else pace.to_incident(measured.at_s)
     if measured.value is None or measured.unit == "s":
-        return None, at, "s"
-    return None, measured.value, measured.unit
+        return None, at, "s", None
+    return None, measured.value, measured.unit, None
 
 
 def _speed_around(pace: Pace, run_s: float) -> float:
@@ -184,9 +194,9 @@ def _speed_around(pace: Pace, run_s: float) -> float:
     return min(pace.speed_at(t) for t in near)
 
 
-def _at_least_wide(low: float, high: float, speed: float) -> tuple[float, float]:
-    middle, half = (low + high) / 2, max((high - low) / 2, TOLERANCE_S * speed)
-    return round(middle - half, 3), round(middle + half, 3)
+def _lies_in(value: float | None, range_: tuple[float, float], slack: float) -> bool:
+    low, high = range_[0] - slack - _ROUNDING, range_[1] + slack + _ROUNDING
+    return value is not None and low <= value <= high
 
 
 def _out_of_order(

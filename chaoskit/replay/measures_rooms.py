@@ -225,21 +225,28 @@ def rejoined(scene: Scene, params: Params) -> Measured:
 
 
 def present(scene: Scene, params: Params) -> Measured:
-    """All of `groups` are in a room at the moment `at`, as they and the room's list say."""
+    """All of `groups` are in a room at the moment `at`, as they and the room's list say.
+
+    Nobody is present by the room's list when nobody looked at it within 3 s of the moment.
+    """
     at_s = scene.moment(params["at"])
     who = scene.members(params)
     here = {k: s for k in who for s in scene.stays(k) if s.covers(at_s)}
     evidence = [scene.fact(s.joined) for s in here.values()]
+    missing = {s.room for s in here.values()}
     listed = True
     for look in _looks_near(scene, at_s):
         names = {int(str(k).lstrip("p")) for k in look.value}
         room = int(look.probe.rsplit(":", 1)[1])
         expected = {k for k, s in here.items() if s.room == room}
         listed = listed and expected <= names
+        missing.discard(room)
         evidence.append(f"journal observed {look.probe} at {look.at_s:.3f} s")
     return Measured(
-        happened=bool(who) and len(here) == len(who) and listed,
-        text=f"{len(here)} of {len(who)}" + ("" if listed else ", not all listed by the room"),
+        happened=bool(who) and len(here) == len(who) and listed and not missing,
+        text=f"{len(here)} of {len(who)}"
+        + ("" if listed else ", not all listed by the room")
+        + (", and nobody looked at the room's list" if missing else ""),
         at_s=at_s,
         value=float(len(here)),
         unit="participants",

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chaoskit.audio.gaps import Mask, runs
-from chaoskit.audio.listening import VOICE_BITS
+from chaoskit.audio.listening import HOWL, UNJUDGED, VOICE_BITS
 from chaoskit.checks.fresh import HEARD_SLOTS, first_generation, fresh_room
 from chaoskit.checks.history import History, private_bit, voice_bit
 from chaoskit.checks.rooms import RoomOpened
 from chaoskit.checks.tracks import Span, Stay
-from chaoskit.model import SLOT_S, Json
+from chaoskit.model import SLOT_S, ActionDone, Json
 from chaoskit.replay.pace import Pace
 from chaoskit.wire.facts import Fact
 
@@ -59,9 +59,9 @@ class Scene:
     def moment(self, value: Json) -> float:
         """Return the run time of a moment of the map.
 
-        A number is incident time; a string is `end`, a fault (its first effect), an action (the
-        opening of its room) or an event (when it is shown). Raises ValueError for another, and when
-        the fault or action did not happen.
+        A number is incident time; a string is `end`, a fault (its first effect), an action (when
+        the room that it opened was open; when it was done, if it opened none) or an event (when it
+        is shown). Raises ValueError for another, and when the fault or action did not happen.
         """
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return self.pace.to_run(float(value))
@@ -74,13 +74,18 @@ class Scene:
                 raise ValueError(f"{name} was never injected")
             return effect_s
         if any(a.id == name for a in self.history.experiment.actions):
-            fresh = self.fresh()
-            if fresh is None:
-                raise ValueError(f"{name} opened no room")
-            return fresh.opened_s
+            return self._done_s(name)
         if name in self._cues:
             return self._cues[name]
         raise ValueError(f"no such moment: {name}")
+
+    def _done_s(self, action: str) -> float:
+        done = next((e for e in self.history.of(ActionDone) if e.action_id == action), None)
+        if done is None:
+            raise ValueError(f"{action} was not carried out")
+        opened = done.result.get("generation") if "opened_s" in done.result else None
+        rooms = (r.opened_s for r in self.history.rooms if r.generation == opened)
+        return next(rooms, done.at_s)
 
     def span(self, params: Params) -> Span:
         """Return the span from `after` to `until` (default: the run's end)."""
@@ -119,15 +124,23 @@ class Scene:
         return np.asarray(hears.sum(axis=0) / max(1, len(listeners)), dtype=np.float64)
 
     def share_in_silence(self) -> NDArray[np.float64]:
-        """Return the share of the audience that is in a room and hears no voice, by slot."""
+        """Return the share of the audience that is in a room and hears no voice, by slot.
+
+        Of those whose ears were judged in the slot; 0 where that was less than half of them. A
+        howl is no silence.
+        """
         history = self.history
         listeners = history.members([self._audience])
-        silent = ~history.hears(listeners, VOICE_BITS)
+        codes = history.codes[history.rows(listeners)]
+        judged = codes != UNJUDGED
+        silent = judged & (codes != HOWL) & ~history.hears(listeners, VOICE_BITS)
         for i, k in enumerate(listeners):
             silent[i] &= history.span_mask(
                 Span(from_s=s.from_s, until_s=s.until_s) for s in self.stays(k)
             )
-        return np.asarray(silent.sum(axis=0) / max(1, len(listeners)), dtype=np.float64)
+        of = judged.sum(axis=0)
+        share = silent.sum(axis=0) / np.maximum(1, of)
+        return np.asarray(np.where(2 * of >= len(listeners), share, 0.0), dtype=np.float64)
 
     def bits_of(self, group: str, *, private: bool = False) -> int:
         """Return the ear bit of a group's voice or private source. Raises ValueError."""

@@ -9,7 +9,7 @@ import pytest
 from chaoskit.checks.books import keep_books
 from chaoskit.checks.judging import judge_all
 from chaoskit.checks.summary import summarise
-from chaoskit.model import Observed, Verdict
+from chaoskit.model import ActionDone, ActionSpec, At, Observed, Verdict
 from chaoskit.replay.compiling import Replay, compile_replay
 from chaoskit.replay.fidelity import (
     FidelityRow,
@@ -20,7 +20,9 @@ from chaoskit.replay.fidelity import (
     holds,
 )
 from chaoskit.replay.mapping import Compare, Row
+from chaoskit.replay.pace import Act, Pace
 from chaoskit.replay.record import Figure, FigureKind
+from chaoskit.replay.scene import Scene
 from chaoskit.spec.incident import load_incident
 from chaoskit.wire.facts import Joined
 from tests.unit.histories import ORIGIN_S, HandMade
@@ -225,6 +227,76 @@ def test_the_rooms_own_list_can_contradict_the_crowd() -> None:
     assert (row.within, row.replayed_text) == (False, "1 of 1, not all listed by the room")
 
 
+def test_nobody_is_present_by_a_list_that_nobody_looked_at() -> None:
+    def look_away(run: HandMade) -> None:
+        run.events = [
+            e
+            for e in run.events
+            if not (isinstance(e, Observed) and e.probe.startswith("participants"))
+        ]
+
+    row = rows(Night(change=look_away))["the guest is really there"]
+    assert (row.within, row.replayed_text) == (
+        False,
+        "1 of 1, and nobody looked at the room's list",
+    )
+
+
+def scene(run: HandMade) -> Scene:
+    pace = Pace.of(0.0, [Act(name="all", until_s=run.end_s, run_s=run.end_s)])
+    return Scene(run.history(), pace, cues={}, audience="listeners", scale=1.0)
+
+
+def test_the_moment_of_an_action_is_its_own_and_not_the_first_fresh_room_s() -> None:
+    acts = tuple(
+        ActionSpec(id=name, kind="fresh_room", trigger=At(at_s=1.0))
+        for name in ("first", "second", "third", "never")
+    )
+    run = HandMade(actions=acts)
+    for action, generation, opened_s in (("first", 2, 20.0), ("second", 3, 30.0)):
+        state = {"generation": generation, "room": 7, "node": "n", "opened_s": ORIGIN_S + opened_s}
+        run.events.append(
+            ActionDone(at_s=opened_s + 0.5, action_id=action, kind="fresh_room", result=state)
+        )
+    run.events.append(ActionDone(at_s=40.0, action_id="third", kind="set_capacity", result={}))
+    found = scene(run)
+    assert [found.moment(a.id) for a in acts[:3]] == [20.0, 30.0, 40.0]
+    with pytest.raises(ValueError, match="never was not carried out"):
+        found.moment("never")
+
+
+def test_what_was_not_judged_is_no_silence_and_neither_is_a_howl() -> None:
+    run = HandMade(listeners=4)
+    run.hear(run.listeners, 10.0, 11.0, 0)
+    run.hear(run.listeners[:1], 11.0, 12.0, 0)
+    run.hear(run.listeners[1:], 11.0, 12.0, 128)
+    run.hear(run.listeners[:2], 12.0, 13.0, 0)
+    run.hear(run.listeners[2:], 12.0, 13.0, 128)
+    run.hear(run.listeners, 13.0, 14.0, 192)
+    share = scene(run).share_in_silence()
+    assert [float(share[round(t * 50)]) for t in (9.5, 10.5, 11.5, 12.5, 13.5)] == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("from_s", "until_s", "tolerance_s", "within"),
+    [(1840.4, 1840.4, 0.5, True), (1840.6, 1840.6, 0.5, False), (1840.2, 1840.8, 0.2, True)],
+)
+def test_a_range_is_the_record_s_own_and_the_tolerance_stands_beside_it(
+    from_s: float, until_s: float, tolerance_s: float, within: bool
+) -> None:
+    replay = launch_night()
+    events = tuple(
+        replace(e, at=replace(e.at, from_s=from_s, until_s=until_s)) if e.id == "S13" else e
+        for e in replay.record.events
+    )
+    narrow = replace(replay, record=replace(replay.record, events=events))
+    row = rows(replay=narrow)["the host announces the start"]
+    assert (row.range, row.within) == ((from_s, until_s), within)
+    assert row.as_json()["tolerance_s"] == pytest.approx(tolerance_s)
+    wide = rows()["a fresh room is opened under the host's account"]
+    assert (wide.range, wide.tolerance_s) == ((1620.0, 1980.0), 0.0)
+
+
 def test_a_run_that_lost_its_method_breaks_rows_and_raises_nothing() -> None:
     replay = launch_night()
     empty = HandMade.of(replay.experiment).history()
@@ -323,7 +395,7 @@ def test_rows_say_at_which_incident_time_they_happened() -> None:
     [
         ("heard_span", {"group": "listeners", "after": 0.0}, "listeners is no speaker"),
         ("heard_span", {"group": "host", "after": "S99"}, "no such moment: S99"),
-        ("heard_span", {"group": "host", "after": "fresh-room"}, "fresh-room opened no room"),
+        ("heard_span", {"group": "host", "after": "fresh-room"}, "fresh-room was not carried out"),
     ],
 )
 def test_what_cannot_be_measured_says_so(
