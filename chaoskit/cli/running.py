@@ -31,6 +31,7 @@ from chaoskit.guardian.takeover import heal_run
 from chaoskit.journal.codec import encode
 from chaoskit.journal.facts import load_facts
 from chaoskit.journal.folder import RunFolder
+from chaoskit.journal.redact import redacted
 from chaoskit.journal.writer import JournalWriter, header
 from chaoskit.model import (
     CheckResult,
@@ -199,7 +200,7 @@ class _Run:
             "ear_delay_s": self._stack.ear_delay_s,
             "experiment": encode(self._experiment),
         }
-        folder.plan.write_text(json.dumps(plan, indent=1))
+        folder.plan.write_text(json.dumps(redacted(plan), indent=1))
 
     async def _run_engine(self, session: Session, journal: JournalWriter, view: View) -> None:
         """Run the engine to its end, which a signal may bring about; the stack is down then."""
