@@ -286,7 +286,9 @@ def test_a_range_is_the_record_s_own_and_the_tolerance_stands_beside_it(
 ) -> None:
     replay = launch_night()
     events = tuple(
-        replace(e, at=replace(e.at, from_s=from_s, until_s=until_s)) if e.id == "S13" else e
+        replace(e, at=replace(e.at, from_s=from_s, until_s=until_s))
+        if e.at is not None and e.id == "S13"
+        else e
         for e in replay.record.events
     )
     narrow = replace(replay, record=replace(replay.record, events=events))
@@ -338,6 +340,7 @@ def test_the_hypothesis_deviates_as_the_night_did() -> None:
         "retention": Verdict.HELD,
     }
     said_s = found["first_word"].observed
+    assert said_s is not None
     assert said_s == pytest.approx(76.16, abs=0.1)
     # The row of the same event names the same moment.
     shown = rows(replay=replay)["the guest's first word"].at_s
