@@ -9,7 +9,7 @@ from chaoskit.checks.ages import ages
 from chaoskit.checks.books import Ledger, keep_books
 from chaoskit.checks.canary import canary_rows
 from chaoskit.checks.canary_group import CANARY
-from chaoskit.checks.clocks import Clock, Cohort, clocks, episodes
+from chaoskit.checks.clocks import Clock, Cohort, Episode, clocks, episodes
 from chaoskit.checks.fresh import arrivals, first_generation, fresh_room
 from chaoskit.checks.history import History
 from chaoskit.checks.judging import judge_all, verdict_of
@@ -115,7 +115,9 @@ def recovery_rows(history: History) -> list[dict[str, Json]]:
     """Return one row for each episode of faults, group and `from` (effect, heal).
 
     p50, p95 and max over all planned members, unaffected as 0 s, never as None; where n is below 20
-    p95 is the maximum. Stages (`noticed_p50_s` …) are of those affected.
+    p95 is the maximum. `cohorts`: the same figures for each cohort apart; None where nobody is in
+    it. `effect_s`, `heal_s`: run times that the clock counts from. Stages (`noticed_p50_s` …) are
+    of those affected.
     """
     rows: list[dict[str, Json]] = []
     for episode in episodes(history):
@@ -125,28 +127,27 @@ def recovery_rows(history: History) -> list[dict[str, Json]]:
             found = clocks(history, episode, tuple(group.members()))
             for from_ in ("effect", "heal"):
                 if found and not (from_ == "heal" and isinf(episode.heal_s)):
-                    rows.append(_recovery_row(episode.faults, group.name, from_, found))
+                    rows.append(_recovery_row(episode, group.name, from_, found))
     return rows
 
 
 def _recovery_row(
-    faults: Sequence[str], group: str, from_: str, found: Sequence[Clock]
+    episode: Episode, group: str, from_: str, found: Sequence[Clock]
 ) -> dict[str, Json]:
-    values = [c.hears_after(from_) for c in found]
     affected = [c for c in found if c.affected]
     row: dict[str, Json] = {
-        "fault": "+".join(faults),
+        "fault": "+".join(episode.faults),
         "group": group,
         "from": from_,
-        "p50_s": _number(statistic(values, "p50").value),
-        "p95_s": _number(statistic(values, "p95").value),
-        "max_s": _number(max(values)),
-        "never": sum(1 for v in values if isinf(v)),
-        "n": len(values),
+        "effect_s": _number(episode.effect_s),
+        "heal_s": _number(episode.heal_s),
+        **_spread([c.hears_after(from_) for c in found]),
         "affected": len(affected),
         "unaffected": sum(1 for c in found if c.judged and not c.affected),
         "unjudged": sum(1 for c in found if not c.judged),
-        "cohorts": {c.value: sum(1 for x in found if x.cohort is c) for c in Cohort},
+        "cohorts": {
+            c.value: _spread([x.hears_after(from_) for x in found if x.cohort is c]) for c in Cohort
+        },
     }
     stages = ("noticed", "signalling", "joined", "first_frame", "steady")
     for stage in stages if from_ == "effect" else ():
@@ -154,6 +155,17 @@ def _recovery_row(
         reached = [t for t in times if t is not None]
         row[f"{stage}_p50_s"] = _number(float(np.median(reached))) if reached else None
     return row
+
+
+def _spread(values: Sequence[float]) -> dict[str, Json]:
+    """Return p50, p95 and max of recovery times, how many never heard again, and n."""
+    return {
+        "p50_s": _number(statistic(values, "p50").value) if values else None,
+        "p95_s": _number(statistic(values, "p95").value) if values else None,
+        "max_s": _number(max(values)) if values else None,
+        "never": sum(1 for v in values if isinf(v)),
+        "n": len(values),
+    }
 
 
 def fresh_room_row(history: History) -> dict[str, Json] | None:

@@ -72,6 +72,7 @@ class FidelityRow:
             "within": self.within,
             "how": self.how,
             "at_s": None if self.at_s is None else round(self.at_s, 3),
+            "at": "" if self.at_s is None else incident_label(self.at_s),
             "reason": self.reason,
             "evidence": list(self.evidence),
         }

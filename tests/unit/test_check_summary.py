@@ -90,10 +90,51 @@ def test_recovery_rows_tell_effect_from_healing_and_never_from_late() -> None:
     assert (listeners["p50_s"], listeners["p95_s"], listeners["max_s"]) == (7.0, None, None)
     assert (listeners["never"], listeners["n"], listeners["affected"]) == (1, 20, 20)
     assert (listeners["noticed_p50_s"], listeners["joined_p50_s"]) == (0.0, 6.0)
-    assert listeners["cohorts"] == {"present": 20, "returning": 0, "new": 0}
+    assert {name: of["n"] for name, of in listeners["cohorts"].items()} == {
+        "present": 20,
+        "returning": 0,
+        "new": 0,
+    }
+    assert listeners["cohorts"]["new"] == {
+        "p50_s": None,
+        "p95_s": None,
+        "max_s": None,
+        "never": 0,
+        "n": 0,
+    }
     assert of["listeners", "heal"]["p50_s"] == 2.0
     # Nobody else was on air for the host: it counts when it is in a room again.
     assert of["host", "effect"]["p50_s"] == near(5.2)
+
+
+def test_cohorts_have_figures_of_their_own() -> None:
+    run = HandMade(listeners=3, faults=[drop("cut", "listeners.*")], quiet=True)
+    stays, returns, late = run.listeners
+    run.join([0, stays, returns], 0.5)
+    run.hear([stays], 0.5, 60.0, 1)
+    run.hear([returns], 0.5, 20.0, 1)
+    run.inject("cut", 20.0, 30.0)
+    run.lose([returns], 20.0, link="listeners.signal.room-a", why="reset")
+    run.hear([returns], 20.0, 32.0, 0)
+    run.join([returns], 31.0, why="lost")
+    run.hear([returns], 32.0, 60.0, 1)
+    run.join([late], 25.0)
+    run.hear([late], 25.0, 60.0, 0)
+    row = next(
+        r
+        for r in summarise(run.history(), results=())["recovery"]
+        if (r["group"], r["from"]) == ("listeners", "effect")
+    )
+    figures = {
+        name: (of["n"], of["p50_s"], of["p95_s"], of["never"])
+        for name, of in row["cohorts"].items()
+    }
+    assert figures == {
+        "present": (1, 0.0, 0.0, 0),
+        "returning": (1, 12.0, 12.0, 0),
+        "new": (1, None, None, 1),
+    }
+    assert (row["effect_s"], row["heal_s"], row["n"], row["never"]) == (20.0, 30.0, 3, 1)
 
 
 def test_the_fresh_room_row_counts_from_its_opening() -> None:
