@@ -393,7 +393,9 @@ class Experiment:
     zero is `method_zero_s`; the run ends at `end_s` at the latest. `recovery_s`: from the last heal
     to the closing steady state, which lasts `steady_again_s`; None = the recovery lasts until
     `end_s - steady_again_s` (replays). `account`: under which the first room runs;
-    `standby_account`: under which an automatic fresh room does.
+    `standby_account`: under which an automatic fresh room does. `control`: the other half of the
+    pair that this is the first half of. `expect`: of the other half itself, the verdict that it
+    must end in.
     """
 
     id: str
@@ -420,6 +422,13 @@ class Experiment:
     digest: str = ""
     account: str = "first"
     standby_account: str = "standby"
+    expect: Verdict | None = None
+
+    def control_row(self, verdict: Verdict) -> dict[str, Json] | None:
+        """Return whether a control ended as it must, as result.json has it; None for no control."""
+        if self.expect is None:
+            return None
+        return {"expect": self.expect.value, "as_expected": verdict is self.expect}
 
 
 # --- stack ---------------------------------------------------------------------------------------

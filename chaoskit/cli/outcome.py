@@ -82,6 +82,9 @@ def judge_run(folder: RunFolder, experiment: Experiment, *, ear_delay_s: float) 
         # What was seen of a run that did not go to its end says nothing about its end.
         result |= {"valid": False, "verdict": Verdict.INCONCLUSIVE.value}
         result["invalid_because"] = unfinished
+    control = experiment.control_row(Verdict(result["verdict"]))
+    if control is not None:
+        result["control"] = control
     return Judged(history=history, journal=journal, result=result)
 
 

@@ -1,15 +1,24 @@
 """Live values of checks, for abort conditions: rough, from what the crowd reported last."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from chaoskit.audio.listening import CONCEALED, VOICE_BITS
+from chaoskit.checks.canary_group import CANARY
+from chaoskit.checks.history import EVERYONE
 from chaoskit.errors import PlanRefused
-from chaoskit.model import AbortCondition, CheckSpec
+from chaoskit.model import AbortCondition, CheckSpec, Crowd
 from chaoskit.ports import Tools
 
 Live = Callable[[CheckSpec], float | None]
 """Returns a check's value now, None = nothing known yet. Raises KeyError: no live value."""
+
+
+def population(crowd: Crowd, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the members of groups or roles; `everyone` is all but canaries (History.members)."""
+    if EVERYONE in names:
+        return tuple(k for g in crowd.groups if g.role != CANARY for k in g.members())
+    return crowd.members(names)
 
 
 def live_from_facts(tools: Tools) -> Live:
@@ -19,7 +28,7 @@ def live_from_facts(tools: Tools) -> Live:
     """
 
     def value(check: CheckSpec) -> float | None:
-        facts, people = tools.need_facts(), tools.crowd.members(check.members)
+        facts, people = tools.need_facts(), population(tools.crowd, check.members)
         if check.kind not in ("join_success", "heard_ratio"):
             raise KeyError(check.kind)
         if not people:

@@ -9,6 +9,7 @@ from pathlib import Path
 from chaoskit.checks.judging import is_for_gate
 from chaoskit.checks.registry import check_class
 from chaoskit.data import experiments_dir
+from chaoskit.engine.live import population
 from chaoskit.engine.schedule import Window, most_at_once, windows_of
 from chaoskit.errors import InvalidInput, PlanRefused
 from chaoskit.faults.registry import parse_fault
@@ -117,7 +118,8 @@ def _control(document: YamlDocument, experiment: Experiment) -> Experiment | Non
     if other == replace(experiment, control=None):
         raise_findings([document.finding(("control", "set"), "the control changes nothing")])
     title = experiment.control.title
-    return replace(other, id=f"{experiment.id}-control", title=title, control=None)
+    expect = experiment.control.expect
+    return replace(other, id=f"{experiment.id}-control", title=title, control=None, expect=expect)
 
 
 def _overridden(document: YamlDocument, overrides: Overrides) -> YamlDocument:
@@ -265,6 +267,7 @@ def _built(
     )
     experiment = replace(experiment, digest=_digest(experiment))
     findings += _programme_findings(experiment, document)
+    findings += _empty_populations(experiment, document)
     if not any(is_for_gate(check) for check in checks):
         message = "no check can be judged before the fault; add join_success or audio_gap"
         findings.append(document.finding(("hypothesis", "checks"), message))
@@ -284,6 +287,20 @@ def _programme_findings(experiment: Experiment, document: YamlDocument) -> list[
         for i, segment in enumerate(experiment.programme)
         if segment.from_s >= segment.until_s
     ]
+
+
+def _empty_populations(experiment: Experiment, document: YamlDocument) -> list[Finding]:
+    """Checks and abort conditions about nobody: they could never say anything."""
+    judged = enumerate(experiment.hypothesis.checks)
+    checks: list[tuple[Where, CheckSpec]] = [(("hypothesis", "checks", i), c) for i, c in judged]
+    checks += [(("abort", i), a.check) for i, a in enumerate(experiment.abort)]
+    found: list[Finding] = []
+    for where, check in checks:
+        if not population(experiment.crowd, check.members):
+            named = ", ".join(check.members)
+            message = f"{check.kind} is about {named}, and the crowd has none; set members"
+            found.append(document.finding(where, message))
+    return found
 
 
 def _refused_params(
@@ -361,5 +378,6 @@ def _names(groups: Sequence[Group]) -> list[str]:
 def _digest(experiment: Experiment) -> str:
     """Return what tells this experiment from any other: not its layout, comments or control."""
     told = asdict(replace(experiment, control=None, digest=""))
+    del told["expect"]
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -476,6 +476,14 @@ async def test_hearing_can_be_an_abort_condition_too() -> None:
     assert await play(run, experiment(DROP, abort=(condition,))) is RunStatus.ABORTED
 
 
+async def test_everyone_can_be_the_population_of_an_abort_condition() -> None:
+    run = fake_run()
+    everyone = replace(abort_below(0.5).check, members=("everyone",))
+    run.crowd.away = set(range(1, 12))
+    plan = experiment(DROP, abort=(replace(abort_below(0.5), check=everyone),))
+    assert await play(run, plan) is RunStatus.ABORTED
+
+
 async def test_a_value_may_be_too_high_as_well_as_too_low() -> None:
     run = fake_run()
     condition = replace(abort_below(0.0), below=None, above=0.9)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.checks.registry import check_class
+from chaoskit.engine.live import population
 from chaoskit.errors import InvalidInput, PlanRefused
 from chaoskit.spec.experiment import Overrides, find_experiment, load_experiment
 
@@ -343,6 +345,29 @@ def test_a_glob_passes_over_what_belongs_to_chaoskit_itself(step: str) -> None:
     text = changed(('fault: drop, link: "host.*"', step), ("roles: [host]", everything))
     Path("mine.yaml").write_text(text, encoding="utf-8")
     assert load_experiment(Path("mine.yaml")).method
+
+
+LONG = """[{name: host, role: host, count: 1}, {name: early, role: listener, count: 3},
+  {name: late, role: listener, count: 4}]"""
+ABORT = "abort: [{check: join_success, below: 50%, window: 5s, for: 10s}]\n"
+
+
+def test_listeners_may_be_in_groups_of_any_name() -> None:
+    text = changed(("{host: 1, guest: 1, owner: 1, listeners: 20}", LONG)) + ABORT
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    loaded = load_experiment(Path("mine.yaml"))
+    judged = [*loaded.hypothesis.checks, *(a.check for a in loaded.abort)]
+    assert {population(loaded.crowd, check.members) for check in judged} == {tuple(range(1, 8))}
+
+
+def test_a_check_about_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_class("join_success"), "population", ("owner",))
+    text = changed(("guest: 1, owner: 1, ", "guest: 1, ")) + ABORT
+    assert errors(text) == (
+        "mine.yaml:8:7: join_success is about owner, and the crowd has none; set members\n"
+        "mine.yaml:13:9: join_success is about owner, and the crowd has none; set members\n"
+        "2 errors, nothing was started."
+    )
 
 
 def test_more_faults_at_once_than_the_blast_radius_allows_are_refused() -> None:

@@ -229,6 +229,13 @@ def test_abort_conditions_are_read() -> None:
     assert condition.check.members == ("listener",)
 
 
+def test_a_control_that_ends_as_it_must_says_so() -> None:
+    experiment, other = load(more=CONTROL), load(more=CONTROL, control=True)
+    assert experiment.control_row(Verdict.DEVIATED) is None
+    assert other.control_row(Verdict.DEVIATED) == {"expect": "deviated", "as_expected": True}
+    assert other.control_row(Verdict.INCONCLUSIVE) == {"expect": "deviated", "as_expected": False}
+
+
 CONTROL = "control: {title: Not so, set: {profile: hardened, method.drop-host.for: 9s}}\n"
 
 
@@ -237,6 +244,7 @@ def test_a_control_is_the_same_experiment_with_its_changes() -> None:
     assert experiment.control is not None
     assert experiment.control.expect is Verdict.DEVIATED
     assert (other.id, other.title, other.control) == ("mine-control", "Not so", None)
+    assert (experiment.expect, other.expect) == (None, Verdict.DEVIATED)
     assert other.profile.name == "hardened"
     assert other.method[0].duration_s == 9.0
     assert other.hypothesis == experiment.hypothesis
