@@ -34,6 +34,7 @@ from chaoskit.wire.facts import (
     ShardStopped,
     SignalUp,
     Stage,
+    Unsent,
 )
 from tests.stack.crowd_rig import CrowdStack, codes_of
 
@@ -349,6 +350,29 @@ def test_a_stopped_shard_leaves_frames_unjudged_and_none_silent(
     assert sum(mark.unjudged for mark in marks) == sum(
         codes_of(listeners)[k].count(UNJUDGED) for k in LISTENERS
     )
+
+
+def test_a_stopped_shard_of_speakers_says_which_frames_were_never_sent(
+    living: tuple[CrowdStack, float],
+) -> None:
+    stack, origin_s = living
+    wait_codes(stack, 3)
+    before = len(of_kind(stack.facts(SPEAKERS_SHARD), Unsent))
+    stopped = slot_at(time.monotonic(), origin_s)
+    stack.processes[SPEAKERS_SHARD].send_signal(signal.SIGSTOP)
+    time.sleep(1.0)
+    woken = slot_at(time.monotonic(), origin_s)
+    stack.processes[SPEAKERS_SHARD].send_signal(signal.SIGCONT)
+    run_for(stack, 2.0)
+    told = of_kind(stack.facts(SPEAKERS_SHARD), Unsent)[before:]
+    assert [fact.p for fact in told] == [HOST, GUEST]
+    listeners = codes_of(stack.facts(LISTENERS_SHARD))
+    for fact in told:
+        assert stopped - 2 <= fact.s <= stopped + 5
+        assert fact.n == pytest.approx(woken - stopped, abs=8)
+    for k in LISTENERS:
+        gap = max(runs(listeners[k][stopped - 5 : woken + 25], lambda code: code != 3))
+        assert gap == pytest.approx(told[0].n, abs=8)
 
 
 def test_silence_on_the_media_link_makes_an_impatient_client_rejoin(stack: CrowdStack) -> None:
