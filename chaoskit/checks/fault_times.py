@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from chaoskit.checks.parts import DIRECTORY
+from chaoskit.checks.canary_group import CANARY
 from chaoskit.checks.tracks import Span
 from chaoskit.model import (
     Effect,
@@ -58,7 +59,8 @@ class FaultTimes:
 
         A fault on a share of a group counts for the whole group: who was hit is not in the record.
         """
-        if self.spec.target.kind is not TargetKind.LINK:
+        # No fault acts on a canary's links: globs pass over them (faults.targets).
+        if self.spec.target.kind is not TargetKind.LINK or group.role == CANARY:
             return False
         names = [f"{group.name}.api.{DIRECTORY}"]
         if node is not None:

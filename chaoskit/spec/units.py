@@ -76,21 +76,6 @@ def parse_count(value: Any, *, least: int = 0, most: int | None = None) -> int:
     return value
 
 
-def format_duration(seconds: float) -> str:
-    """Return a duration as a file would write it: `500ms`, `30s`, `1m30s`.
-
-    >>> format_duration(0.5), format_duration(90.0)
-    ('500ms', '1m30s')
-    """
-    sign, value = ("-", -seconds) if seconds < 0 else ("", seconds)
-    if 0 < value < 1:
-        return f"{sign}{value * 1000:g}ms"
-    minutes, rest = divmod(value, 60)
-    if minutes and rest:
-        return f"{sign}{minutes:g}m{rest:g}s"
-    return f"{sign}{minutes:g}m" if minutes else f"{sign}{rest:g}s"
-
-
 def _with_unit(text: str) -> str:
     return f"{text}s" if "." in text else f"{text}s or 500ms"
 
