@@ -23,7 +23,7 @@ app = typer.Typer(
         "Break a live audio room on purpose, and hear from every listener whether it heals.\n\n"
         "\b\n"
         "  chaoskit replay launch-night         the launch night of May 2023, for real\n"
-        "  chaoskit run host-drop-fresh-room    one experiment; a path to a file works too\n"
+        "  chaoskit run host-drop-fresh-room    one experiment, by its id or its file\n"
         "  chaoskit plan host-drop-fresh-room   what it would do; starts nothing"
     ),
     epilog=_EPILOG,
@@ -100,7 +100,7 @@ def root(
     short_help="Run experiments and judge them by what listeners heard.",
 )
 def run(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Experiment files or ids.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Experiment files or ids.")],
     seed: Seed = None,
     listeners: Listeners = None,
     control: Annotated[
@@ -186,7 +186,7 @@ def plan(
 def validate(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Experiment files or ids, or incidents."),
+        typer.Argument(metavar="FILE", help="Experiment files or ids, or incidents."),
     ],
 ) -> None:
     """Read files and print every error with file:line:column. Starts nothing."""
@@ -227,7 +227,7 @@ def report(
     runs_dir: RunsDir = Path("runs"),
     format: Format = "text",
 ) -> None:
-    """Show the summary of a stored run again."""
+    """Show the summary of a stored run again; exits with the run's code."""
     from chaoskit.cli.commands import show_report
 
     _check_format(format)

@@ -255,11 +255,13 @@ def show_report(run_id: str, *, runs_dir: Path, as_json: bool) -> int:
     try:
         result: RunResult = json.loads(folder.result.read_text(encoding="utf-8"))
         if result["schema"] != RESULT_SCHEMA:
-            raise InvalidInput(f"{folder.result}: schema {result['schema']}, not {RESULT_SCHEMA}")
+            name = shown_path(folder.result)
+            raise InvalidInput(f"{name}: schema {result['schema']}, not {RESULT_SCHEMA}")
     except FileNotFoundError:
         raise _no_result(folder) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{folder.result}: cannot be read: {error}") from error
+        name = shown_path(folder.result)
+        raise InvalidInput(f"{name}: cannot be read: {error}") from error
     _show_result(result, as_json=as_json, whole=True)
     return int(result["exit_code"])
 

@@ -64,8 +64,11 @@ def _steps(plan: Plan) -> Iterator[_Row]:
 
 
 def _step_rows(step: PlannedStep) -> list[_Row]:
-    when = step.trigger if step.from_s is None else f"{step.from_s:.1f} s"
-    rows = [(when, f"{step.id}  {step.kind} {' '.join(step.targets)}".rstrip())]
+    what = f"{step.id}  {step.kind} {' '.join(step.targets)}".rstrip()
+    if step.from_s is None:
+        rows = [("later", f"{step.trigger}:"), ("", what)]
+    else:
+        rows = [(f"{step.from_s:.1f} s", what)]
     if step.preview is not None:
         rows.append(("", step.preview.mechanism))
         rows.append(("", f"undo: {step.preview.undo}   proof: {step.preview.proof}"))

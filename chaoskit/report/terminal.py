@@ -58,7 +58,7 @@ def end_screen(
     """
     pen = Pen(ascii_only=ascii_only)
     parts: list[RenderableType] = [_head(result, pen)]
-    if result.get("error"):
+    if result.get("error") and result["status"] != "interrupted":
         parts.append(pen.text(str(result["error"]), "red"))
     if result["status"] == "refused":
         # Nothing was injected: what follows would tell of a run that never was.
@@ -134,6 +134,13 @@ def _listeners(result: RunResult, pen: Pen) -> list[RenderableType]:
             f"first after {seconds(fresh['first_s'], 'run')}, "
             f"p95 {seconds(fresh['p95_s'])}, never {fresh['never']}",
         )
+    canary = " · ".join(
+        f"{row['phase']} {row['joined']} of {row['tried']} in, {row['heard']} heard"
+        for row in result.get("canary") or ()
+        if row["tried"]
+    )
+    if canary:
+        pen.row(grid, "  newcomers", f"{canary} (canary)")
     return [pen.text(head, "bold"), grid, Text("")]
 
 
@@ -186,7 +193,10 @@ def _hypothesis(result: RunResult, pen: Pen) -> list[RenderableType]:
     if not deviated:
         return []
     name, why = result.get("hypothesis") or "the hypothesis", ", ".join(deviated)
-    return [pen.text(f'As it happened, "{name}" deviated ({why}); a replay is held to its record.')]
+    return [
+        pen.text(f'As it happened, "{name}" deviated ({why}); a replay is held to its record.'),
+        Text(""),
+    ]
 
 
 def _checks(result: RunResult, pen: Pen) -> list[RenderableType]:
