@@ -10,7 +10,6 @@ from chaoskit.model import (
     Aborted,
     ActionDone,
     ActionFailed,
-    ActionFailed,
     CueReached,
     Event,
     FaultActive,
@@ -70,8 +69,6 @@ def describe(event: Event) -> str | None:
             return f"fault    {event.fault_id}: failed: {event.error}"
         case ActionDone():
             return f"action   {event.kind} ({event.action_id})"
-        case ActionFailed():
-            return f"action   {event.action_id}: failed: {event.error}"
         case ActionFailed():
             return f"action   {event.action_id}: failed: {event.error}"
         case CueReached():
