@@ -12,6 +12,7 @@ from chaoskit.cli.live import describe
 from chaoskit.journal.facts import load_facts
 from chaoskit.journal.folder import RunFolder
 from chaoskit.journal.reader import RunJournal, load_journal, pending_undos
+from chaoskit.journal.redact import redacted
 from chaoskit.model import (
     Aborted,
     CheckResult,
@@ -122,7 +123,7 @@ def write_outcome(
     `code`: the exit code of a run that an error ended, unless something is left injected; others
     follow from the result.
     """
-    result = {**judged.result, **frame.extra}
+    result: dict[str, Any] = redacted({**judged.result, **frame.extra})
     result["artifacts"] = ["journal.jsonl", "result.json", "timeline.md"]
     decided = code is None or result["residual_faults"]
     result["exit_code"] = exit_code(result) if decided else code

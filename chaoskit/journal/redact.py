@@ -53,7 +53,7 @@ class Redactor:
             return self.text(value)
         if isinstance(value, Mapping):
             return {
-                key: _blank(item) if _SECRET_NAME.search(key) else self.json(item)
+                key: _blank(item) if _SECRET_NAME.search(str(key)) else self.json(item)
                 for key, item in value.items()
             }
         if isinstance(value, list | tuple):

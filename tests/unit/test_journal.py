@@ -387,7 +387,7 @@ def test_secrets_of_the_environment_reach_no_file_of_a_run(
             "gate": None,
         }
     }
-    assert redacted({"ports": (1, 2), "argv": (secret,)}) == {"ports": [1, 2], "argv": [REDACTED]}
+    assert redacted({"argv": (secret, 1), 7: secret}) == {"argv": [REDACTED, 1], 7: REDACTED}
 
 
 def test_secrets_are_taken_off_a_command_line() -> None:

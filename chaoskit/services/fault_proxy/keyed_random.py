@@ -9,9 +9,9 @@ import random
 
 
 class KeyedRandom:
-    """The sequence of one key; `ordinal` numbers its decisions from 1."""
+    """The sequence of one key."""
 
-    __slots__ = ("_next", "ordinal")
+    __slots__ = ("_next",)
 
     def __init__(self, seed: int, *key: str) -> None:
         """Start the sequence of `key` under `seed`.
@@ -22,14 +22,11 @@ class KeyedRandom:
         text = "\x00".join((str(seed), *key))
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         self._next = random.Random(int.from_bytes(digest, "big")).random
-        self.ordinal = 0
 
     def chance(self, probability: float) -> bool:
         """Decide with `probability`: 1 is always, 0 never."""
-        self.ordinal += 1
         return self._next() < probability
 
     def below(self, bound: int) -> int:
         """Return a whole number in [0, bound), each equally likely."""
-        self.ordinal += 1
         return int(self._next() * bound)
