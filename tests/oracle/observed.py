@@ -125,7 +125,6 @@ def observe(
         exit_code = run.finish()
         recorded = run.recorded()
     packets = recording.packets()
-    (folder / "lo.pcap").unlink()
     return Observed(exit_code, recorded, list(chosen), links, packets, notes)
 
 

@@ -106,8 +106,9 @@ def test_the_fresh_rooms_media_reaches_everybody_while_the_engine_is_stopped(
     for k in engine_stopped.chosen:
         moved_s = engine_stopped.moved_s(k)
         assert stop_s < moved_s < go_s - 1.0, f"listener {k} had it at {moved_s:.2f} s"
-        second = recorded.slot_from(moved_s + 1.0)
-        heard = engine_stopped.heard[k].voices[second : second + 50]
+        # The programme went on there: a second of it, with the engine still stopped.
+        last = recorded.slot_from(go_s - 0.5)
+        heard = engine_stopped.heard[k].voices[last - 50 : last]
         assert (heard != 0).all(), f"listener {k} hears nobody there"
 
 
@@ -174,7 +175,8 @@ def test_nothing_is_left_ten_seconds_after_chaoskit_is_killed(
         ("fault_injecting", rng.uniform(0.0, 0.3)),
         ("fault_active", rng.uniform(0.0, 8.0)),
     ]
-    with ThreadPoolExecutor(len(instants)) as pool:
+    # Two at a time: more of them would only slow each other's start.
+    with ThreadPoolExecutor(2) as pool:
         killed = [
             pool.submit(_kill, tmp_path_factory.mktemp("kill"), *instant) for instant in instants
         ]
