@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -60,6 +60,7 @@ class TerminalView:
         """Show `experiment` on `console`."""
         self._texts = texts
         self._pen = Pen(ascii_only=ascii_only)
+        self._cut: Literal["crop", "ellipsis"] = "crop" if ascii_only else "ellipsis"
         self._lanes = {
             g.name: _Lane(g.first, g.speaker)
             for g in experiment.crowd.groups
@@ -79,7 +80,7 @@ class TerminalView:
         self._live = Live(
             console=console,
             refresh_per_second=8,
-            get_renderable=self._render,
+            get_renderable=self.render,
             redirect_stdout=False,
         )
 
@@ -163,7 +164,8 @@ class TerminalView:
         rest = _BAR - hearing - quiet - trying
         return f"▕{'█' * hearing}{'▃' * quiet}{'▒' * trying}{' ' * rest}▏"
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """Return the live part as it is now."""
         parts: list[RenderableType] = [
             self._line(f" {self._texts.title} · run {self._texts.run_id}", "bold"),
             self._clock(),
@@ -198,7 +200,7 @@ class TerminalView:
         lanes = Table.grid(padding=(0, 1))
         lanes.add_column(no_wrap=True, min_width=10)
         lanes.add_column(no_wrap=True, width=self._cell_count)
-        lanes.add_column(no_wrap=True, overflow="ellipsis")
+        lanes.add_column(no_wrap=True, overflow=self._cut)
         for name, lane in self._lanes.items():
             lanes.add_row(
                 self._pen.text(f" {name}"),
@@ -210,7 +212,7 @@ class TerminalView:
     def _line(self, text: str, style: str = "") -> Text:
         """Return one line that is cut, never wrapped: what wraps makes the view jump."""
         line = self._pen.text(text, style)
-        line.no_wrap, line.overflow = True, "ellipsis"
+        line.no_wrap, line.overflow = True, self._cut
         return line
 
 

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
+from rich.text import Text
 
 from chaoskit.journal.facts import FactTail
 from chaoskit.model import (
@@ -108,7 +109,7 @@ class PlainView:
         """Nothing to stop."""
 
     def _line(self, at_s: float, text: str) -> None:
-        self._console.print(f"{at_s:7.1f} s  {text}", soft_wrap=True)
+        self._console.print(Text(f"{at_s:7.1f} s  {text}"), soft_wrap=True)
 
     def consume(self, event: Event) -> None:
         """Print the event when it is for people; of a fault, only what it did not say last."""
@@ -130,7 +131,7 @@ class PlainView:
 
     def say(self, text: str) -> None:
         """Print a line without a clock."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(Text(text), soft_wrap=True)
 
 
 class SilentView(PlainView):

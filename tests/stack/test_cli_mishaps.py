@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import pytest
 
@@ -19,9 +19,6 @@ from chaoskit.cli.live import PlainView
 from chaoskit.guardian.strays import find_strays
 from tests.stack.cli_rig import GONE_WITHIN_S, ROOT, SHORT, Command, chaoskit, wait_until
 
-if TYPE_CHECKING:
-    from _pytest.capture import CaptureResult
-
 pytestmark = pytest.mark.stack
 
 ENVIRONMENT = 4
@@ -29,7 +26,14 @@ VERDICTS = {0, 10, 11}
 """What a run to its end may come to; on a busy machine its ears may be late."""
 
 
-Here = Callable[..., tuple[int, "CaptureResult[str]"]]
+class Said(NamedTuple):
+    """What a command printed."""
+
+    out: str
+    err: str
+
+
+Here = Callable[..., tuple[int, Said]]
 
 
 @pytest.fixture
@@ -39,11 +43,11 @@ def here(
     """Runs a command in this process: its exit code, and what it printed."""
     monkeypatch.setenv("CHAOSKIT_RUNS", str(tmp_path / "runs"))
 
-    def run(*arguments: str) -> tuple[int, "CaptureResult[str]"]:
+    def run(*arguments: str) -> tuple[int, Said]:
         with pytest.raises(SystemExit) as end:
             main(arguments)
         assert isinstance(end.value.code, int)
-        return end.value.code, capsys.readouterr()
+        return end.value.code, Said(*capsys.readouterr())
 
     return run
 
