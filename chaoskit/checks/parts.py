@@ -8,6 +8,10 @@ DIRECTORY = "directory"
 PROXY = "fault-proxy"
 CROWD_PREFIX = "crowd-"
 """What the names of all crowd shards begin with."""
+RELAY_LAG_PROBE = "relay_lag"
+"""Probe of the relay's loop lag: its largest value of the last second, in ms."""
+RELAY_LAG_NOTED_MS = 20.0
+"""One frame; less is not worth a line in the journal."""
 
 
 def is_harness(service: str) -> bool:

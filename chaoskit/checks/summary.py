@@ -231,6 +231,7 @@ def harness_row(history: History, validity: Validity) -> dict[str, Json]:
         "max_lag_ms": _number(harness.max_lag_ms),
         "late_frames": harness.late_frames,
         "unsent_frames": harness.unsent_frames,
+        "relay_lag_ms": _number(harness.relay_lag_ms),
         "shards": harness.shards,
         "dead_shards": list(harness.dead_shards),
         "ear_delay_s": history.ear_delay_s,

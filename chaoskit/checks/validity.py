@@ -9,9 +9,9 @@ from chaoskit.audio.gaps import AUDIBLE_SLOTS, longest
 from chaoskit.checks.books import Ledger, keep_books
 from chaoskit.checks.history import History
 from chaoskit.checks.intake import ShardLife
-from chaoskit.checks.parts import is_harness
+from chaoskit.checks.parts import RELAY_LAG_PROBE, is_harness
 from chaoskit.checks.sentinel import never_heard, sentinel_missed
-from chaoskit.model import SLOT_S, ActionDone, ActionFailed, RunEnded, ServiceExited
+from chaoskit.model import SLOT_S, ActionDone, ActionFailed, Observed, RunEnded, ServiceExited
 
 UNJUDGED_LIMIT = 0.01
 PROVEN_SHARE = 0.9
@@ -25,7 +25,8 @@ class Harness:
 
     `unjudged_share`: of all frames due to listeners. `sentinel_gap_s`: longest gap of the worst
     sentinel (None: there is no sentinel). `late_frames`: frames the shards were late for;
-    `unsent_frames`: frames of microphones that they never sent.
+    `unsent_frames`: frames of microphones that they never sent. `relay_lag_ms`: the relay's largest
+    loop lag, 0 while it stayed below a frame.
     """
 
     unjudged_share: float
@@ -33,6 +34,7 @@ class Harness:
     max_lag_ms: float
     late_frames: int
     unsent_frames: int
+    relay_lag_ms: float
     shards: int
     dead_shards: tuple[str, ...]
 
@@ -67,6 +69,14 @@ def _harness(history: History, ledger: Ledger) -> Harness:
         max_lag_ms=max((s.max_lag_ms for s in history.shards), default=0.0),
         late_frames=sum(s.late_frames for s in history.shards),
         unsent_frames=history.unsent_frames,
+        relay_lag_ms=max(
+            (
+                float(event.value)
+                for event in history.of(Observed)
+                if event.probe == RELAY_LAG_PROBE and event.value is not None
+            ),
+            default=0.0,
+        ),
         shards=len(history.shards),
         dead_shards=tuple(s.name for s in history.shards if _is_dead(history, s)),
     )

@@ -17,6 +17,7 @@ from rich.console import Console
 from chaoskit.checks.canary_group import with_canary
 from chaoskit.checks.history import History
 from chaoskit.checks.judging import judge_gate
+from chaoskit.checks.parts import RELAY_LAG_NOTED_MS, RELAY_LAG_PROBE
 from chaoskit.cli.consoles import is_ascii, progress_console
 from chaoskit.cli.interrupted import Interrupted
 from chaoskit.cli.lanes import LiveTexts, TerminalView
@@ -26,7 +27,7 @@ from chaoskit.cli.paths import shown_path
 from chaoskit.cli.session import Session, open_session
 from chaoskit.cli.signals import Presses, guarded
 from chaoskit.engine.engine import Engine
-from chaoskit.errors import ChaosKitError, EnvironmentMissing, RollbackIncomplete
+from chaoskit.errors import AdapterError, ChaosKitError, EnvironmentMissing, RollbackIncomplete
 from chaoskit.guardian.takeover import heal_run
 from chaoskit.journal.codec import encode
 from chaoskit.journal.facts import load_facts
@@ -39,6 +40,7 @@ from chaoskit.model import (
     Experiment,
     FaultHealed,
     FaultInjecting,
+    Observed,
     RunStatus,
     ServiceExited,
     Stack,
@@ -221,7 +223,7 @@ class _Run:
             view.consume(event)
 
         session.runtime.on_exit(service_exited)
-        async with _pumping(session, view) as pump:
+        async with _watching_relay(session, journal), _pumping(session, view) as pump:
             running = asyncio.ensure_future(engine.run())
             lost = asyncio.ensure_future(session.guardian.lost.wait())
             stopping = False
@@ -340,6 +342,27 @@ async def _to_the_end(work: Callable[[], T]) -> T:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
     return task.result()
+
+
+@contextlib.asynccontextmanager
+async def _watching_relay(session: Session, journal: JournalWriter) -> AsyncIterator[None]:
+    """Write down the relay's loop lag, once a second, whenever it is worth a word."""
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            with contextlib.suppress(AdapterError):
+                lag_ms = (await session.proxy.lag())["max_ms_1s"]
+                if lag_ms >= RELAY_LAG_NOTED_MS:
+                    at_s = session.tools.clock.now()
+                    journal.append(Observed(at_s=at_s, probe=RELAY_LAG_PROBE, value=lag_ms))
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

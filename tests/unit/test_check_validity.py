@@ -6,7 +6,15 @@ import pytest
 
 from chaoskit.checks.summary import summarise
 from chaoskit.checks.validity import judge_validity
-from chaoskit.model import ActionDone, ActionFailed, ActionSpec, At, FaultFailed, ServiceExited
+from chaoskit.model import (
+    ActionDone,
+    ActionFailed,
+    ActionSpec,
+    At,
+    FaultFailed,
+    Observed,
+    ServiceExited,
+)
 from chaoskit.wire.facts import Unsent
 from tests.unit.histories import HOST, ORIGIN_S, SENTINEL, HandMade, drop, near
 
@@ -174,3 +182,11 @@ def test_an_operators_act_that_was_not_carried_out_is_invalid() -> None:
         ActionDone(at_s=5.1, action_id="fresh-room", kind="fresh_room", result={"room": 2})
     )
     assert reasons(run) == []
+
+
+def test_the_relay_s_largest_lag_is_told() -> None:
+    run = HandMade()
+    assert judge_validity(run.history()).harness.relay_lag_ms == 0.0
+    run.events.append(Observed(at_s=5.0, probe="relay_lag", value=31.5))
+    run.events.append(Observed(at_s=6.0, probe="relay_lag", value=24.0))
+    assert judge_validity(run.history()).harness.relay_lag_ms == 31.5
