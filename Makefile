@@ -31,7 +31,7 @@ format lint types imports unused:
 
 check_format  = ruff format --check .
 check_lint    = ruff check .
-check_types   = mypy chaoskit tests tools
+check_types   = mypy chaoskit tests tools benchmarks
 check_imports = lint-imports --no-cache
 check_unused  = python -m tools.unused
 

@@ -30,6 +30,8 @@ from chaoskit.wire.identity import identity, source_address
 
 LEASE_S = 10.0
 """The guardian renews it; when the guardian is gone, the proxy heals itself after so long."""
+CROWD_START_S = 40.0
+"""Longer than the services may take to start: its processes wait for plans until all serve."""
 LEAD_S = 0.4
 """Run time 0 lies so long after the crowd's plans: time to read them."""
 _SENTINEL_SPEAKER = 16100
@@ -90,7 +92,7 @@ async def open_session(
         runtime.prepare([*specs.values(), *crowd_specs])
         say(f"starting {stack.title} and {people} participants in {len(shares)} processes")
         # The crowd's processes load while the stack starts; they wait for their plans.
-        crowd = asyncio.create_task(runtime.start(crowd_specs))
+        crowd = asyncio.create_task(runtime.start(crowd_specs, within_s=CROWD_START_S))
         ends.push_async_callback(_settled, crowd)
         await runtime.start([s for s in specs.values() if s.name != stack.directory])
 
