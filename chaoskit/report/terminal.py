@@ -64,10 +64,11 @@ def end_screen(
         # Nothing was injected: what follows would tell of a run that never was.
         return _page([*parts, *_validity(result, pen), *_closing(result, pen)])
     parts += _listeners(result, pen)
-    if result.get("fidelity"):
+    held_to_record = bool(result.get("fidelity")) and result["status"] == "completed"
+    if held_to_record:
         parts += _fidelity(result, pen, whole=whole)
         parts += _hypothesis(result, pen)
-    if result.get("checks") and (whole or not result.get("fidelity")):
+    if result.get("checks") and (whole or not held_to_record):
         parts += _checks(result, pen)
     if result.get("recovery"):
         parts += _recovery(result, pen, whole=whole)

@@ -140,11 +140,10 @@ def chaoskit(
     folder: Path,
     name: str = "chaoskit",
     env: Mapping[str, str] | None = None,
-    before: Callable[[], None] | None = None,
 ) -> Iterator[Command]:
     """Run `chaoskit` with `arguments`; run folders and output go to `folder`.
 
-    name: of its output there. before: called in the child before the command is there.
+    name: of its output there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     out, err = folder / f"{name}.stdout", folder / f"{name}.stderr"
@@ -160,7 +159,6 @@ def chaoskit(
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
-            preexec_fn=before,
         )
     command = Command(process, folder / "runs", out, err, mark)
     try:

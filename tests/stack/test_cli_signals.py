@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM at every stage: what is injected is healed, nothing runs on, it says so."""
 
+import json
 import os
 import random
 import signal
@@ -33,16 +34,17 @@ def test_ctrl_c_while_the_stack_starts_leaves_no_run(tmp_path: Path) -> None:
         assert not run.folder().is_live()
 
 
-def test_sigterm_at_the_gate_ends_the_run_with_143(tmp_path: Path) -> None:
-    with chaoskit("run", str(SHORT), folder=tmp_path) as run:
+def test_sigterm_at_the_gate_ends_the_run_with_143_and_a_result(tmp_path: Path) -> None:
+    with chaoskit("run", str(SHORT), "--format", "json", "--quiet", folder=tmp_path) as run:
         run.wait_event("phase_entered", phase="gate")
         run.press(signal.SIGTERM)
         assert run.finish() == 143
         assert run.left() is None
-        assert "Stopping: nothing to heal …" in run.stderr()
         result = run.result()
         assert (result["status"], result["verdict"]) == ("interrupted", "inconclusive")
         assert (result["signal"], result["exit_code"]) == ("SIGTERM", 143)
+        assert json.loads(run.stdout()) == result
+        assert run.stderr().count("\n") == 1, "the last line is all that --quiet leaves"
 
 
 def test_ctrl_c_heals_what_is_injected_and_says_how_long_it_took(tmp_path: Path) -> None:
@@ -72,15 +74,6 @@ def test_a_signal_while_the_stack_goes_down_keeps_the_complete_result(tmp_path: 
         assert run.result()["status"] == "completed"
         # The second experiment was not begun.
         assert [p.name for p in run.runs.iterdir() if p.name != "latest"] == [run.folder().id]
-
-
-def test_json_of_a_stopped_run_is_on_stdout(tmp_path: Path) -> None:
-    with chaoskit("run", str(SHORT), "--format", "json", "--quiet", folder=tmp_path) as run:
-        run.wait_event("fault_injecting")
-        run.press(signal.SIGINT)
-        assert run.finish() == 130
-        assert '"status": "interrupted"' in run.stdout()
-        assert run.stderr().count("\n") == 1, "the last line is all that --quiet leaves"
 
 
 def test_a_second_signal_only_reports(tmp_path: Path) -> None:
