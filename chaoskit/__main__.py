@@ -4,6 +4,7 @@ import sys
 
 _OLDEST_PYTHON = (3, 11)
 _EXIT_ENVIRONMENT = 4
+_EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -12,10 +13,13 @@ def main() -> None:
     if refusal is not None:
         sys.stderr.write(refusal)
         raise SystemExit(_EXIT_ENVIRONMENT)
-    # After the guard: what follows does not even import on another platform or an older Python.
-    from chaoskit.cli.app import main as cli_main
+    try:
+        # After the guard: what follows does not even import on another platform or an older Python.
+        from chaoskit.cli.app import main as cli_main
 
-    cli_main()
+        cli_main()
+    except KeyboardInterrupt:
+        raise SystemExit(_EXIT_INTERRUPTED) from None
 
 
 def refusal_for(platform: str, python: tuple[int, int]) -> str | None:

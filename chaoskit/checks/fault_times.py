@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from chaoskit.checks.parts import DIRECTORY
 from chaoskit.checks.canary_group import CANARY
+from chaoskit.checks.parts import DIRECTORY
 from chaoskit.checks.tracks import Span
 from chaoskit.model import (
     Effect,

@@ -1,4 +1,8 @@
-"""CPU priority of what measures: relay and ears must stay awake while services are overloaded."""
+"""CPU priority of a run's processes: the instrument first, then the services, then other work.
+
+Relay and ears must stay awake while services are overloaded; and what else the machine does must not
+pass for a fault of the services.
+"""
 
 import contextlib
 import logging
@@ -7,12 +11,15 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-NICE = -10
+INSTRUMENT_NICE = -10
+SERVICE_NICE = -5
 _AUTOGROUP = Path("/proc/self/autogroup")
 
 
-def ask_for_priority() -> bool:
-    """Ask for a larger share of the CPU; return whether it was given (it takes privileges).
+def ask_for_priority(nice: int) -> bool:
+    """Ask for the share of the CPU that `nice` stands for; return whether it was given.
+
+    It takes privileges; without them everything runs as it is, on equal terms.
 
     Each process of a run has a session of its own, and where the kernel groups tasks by session
     (sched_autogroup) only the group's nice value counts between them, so both are set. Source:
@@ -20,10 +27,10 @@ def ask_for_priority() -> bool:
     """
     given = True
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
     except OSError:
         given = False
     with contextlib.suppress(OSError):
-        _AUTOGROUP.write_text(str(NICE))
-    log.info("CPU priority: %s", f"nice {NICE}" if given else "as given, more needs privileges")
+        _AUTOGROUP.write_text(str(nice))
+    log.info("CPU priority: %s", f"nice {nice}" if given else "as given, more needs privileges")
     return given

@@ -16,7 +16,7 @@ def test_a_refusal_is_told_and_harmless(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     monkeypatch.setattr(os, "setpriority", refuse)
     monkeypatch.setattr(priority, "_AUTOGROUP", tmp_path / "absent" / "autogroup")
-    assert priority.ask_for_priority() is False
+    assert priority.ask_for_priority(priority.SERVICE_NICE) is False
 
 
 def test_both_the_process_and_its_session_are_raised(
@@ -25,6 +25,6 @@ def test_both_the_process_and_its_session_are_raised(
     asked: list[tuple[int, int, int]] = []
     monkeypatch.setattr(os, "setpriority", lambda *a: asked.append(a))
     monkeypatch.setattr(priority, "_AUTOGROUP", tmp_path / "autogroup")
-    assert priority.ask_for_priority() is True
-    assert asked == [(os.PRIO_PROCESS, 0, priority.NICE)]
-    assert (tmp_path / "autogroup").read_text() == str(priority.NICE)
+    assert priority.ask_for_priority(priority.SERVICE_NICE) is True
+    assert asked == [(os.PRIO_PROCESS, 0, priority.SERVICE_NICE)]
+    assert (tmp_path / "autogroup").read_text() == str(priority.SERVICE_NICE)

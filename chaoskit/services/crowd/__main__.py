@@ -16,7 +16,7 @@ from pathlib import Path
 from chaoskit.services.crowd.directory_client import warm_codecs
 from chaoskit.services.crowd.shard import Shard
 from chaoskit.services.descriptors import raise_descriptor_limit
-from chaoskit.services.priority import ask_for_priority
+from chaoskit.services.priority import INSTRUMENT_NICE, ask_for_priority
 from chaoskit.services.readiness import write_ready
 from chaoskit.wire.crowd import ShardPlan
 from chaoskit.wire.descriptors import CROWD
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         level=logging.INFO,
         format=f"%(asctime)s {options.name} %(levelname)s %(message)s",
     )
-    ask_for_priority()
+    ask_for_priority(INSTRUMENT_NICE)
     try:
         plan = ShardPlan.from_json(_await_plan(options.plan))
     except (OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from chaoskit.services.directory.app import DirectoryApp
 from chaoskit.services.directory.config import Options, load_config, parse_options
 from chaoskit.services.directory.rooms_link import RoomNodes
 from chaoskit.services.directory.store import Store
+from chaoskit.services.priority import SERVICE_NICE, ask_for_priority
 from chaoskit.services.readiness import write_ready
 from chaoskit.wire.directory import DirectoryConfig
 
@@ -80,6 +81,7 @@ def main() -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
     options = parse_options()
+    ask_for_priority(SERVICE_NICE)
     try:
         asyncio.run(serve(options, load_config(options.config)))
     except ChaosKitError as error:

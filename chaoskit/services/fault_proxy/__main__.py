@@ -12,7 +12,7 @@ import chaoskit
 from chaoskit.services.descriptors import raise_descriptor_limit
 from chaoskit.services.fault_proxy.api import VERSION
 from chaoskit.services.fault_proxy.server import FaultProxy
-from chaoskit.services.priority import ask_for_priority
+from chaoskit.services.priority import INSTRUMENT_NICE, ask_for_priority
 from chaoskit.services.readiness import write_ready
 from chaoskit.wire.descriptors import FAULT_PROXY
 
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
     _raise_descriptor_limit(options.listeners)
-    ask_for_priority()
+    ask_for_priority(INSTRUMENT_NICE)
     return asyncio.run(_serve(options))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from chaoskit.services.descriptors import raise_descriptor_limit
+from chaoskit.services.priority import SERVICE_NICE, ask_for_priority
 from chaoskit.services.readiness import write_ready
 from chaoskit.services.room_server.bridge import Bridge
 from chaoskit.services.room_server.gateway import Gateway
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         level=logging.INFO,
         format=f"%(asctime)s {options.name} %(levelname)s %(message)s",
     )
+    ask_for_priority(SERVICE_NICE)
     try:
         asyncio.run(_serve(options))
     except OSError as error:
