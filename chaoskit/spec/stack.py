@@ -1,5 +1,7 @@
 """Stack files: services with their commands, planes of their links, what is allowed on each."""
 
+import graphlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -24,6 +26,8 @@ from chaoskit.spec.yaml_lines import (
 STACK_FORMAT = "chaoskit.stack/v1"
 KNOWN_STACKS = ("embedded", "livekit", "janus")
 """Names that a per-stack value may use, whether or not this version has their files."""
+LAST_PORT = 65535
+_PORT = re.compile(r"\{port(?::([\w-]+))?\}")
 
 if TYPE_CHECKING:
     HealthDoor: TypeAlias = Door
@@ -78,16 +82,17 @@ def load_stack(name: str) -> Stack:
 
     Raises InvalidInput for a file that does not validate, FileNotFoundError for an unknown name.
     """
-    path = Path(name)
+    path, shown = Path(name), name
     if path.suffix not in (".yaml", ".yml"):
         path = fixtures_dir() / "stacks" / f"{name}.yaml"
+        shown = f"{path.parent.name}/{path.name}"
     if not path.is_file():
         raise FileNotFoundError(path)
-    document = load_yaml(path, shown_as=f"{path.parent.name}/{path.name}")
+    document = load_yaml(path, shown_as=shown)
     door, findings = validate(StackDoor, document)
     raise_findings(findings)
     assert door is not None
-    raise_findings(_unknown_names(door, document))
+    raise_findings([*_unknown_names(door, document), *_missing_parts(door, document)])
     return _stack(door)
 
 
@@ -137,4 +142,51 @@ def _unknown_names(door: StackDoor, document: YamlDocument) -> list[Finding]:
         check("fault kind", plane.allows, list(KINDS), ("planes", name, "allows"))
     for group, planes in door.harness.items():
         check("plane", planes, [str(p) for p in Plane], ("harness", group))
+    return found
+
+
+def _missing_parts(door: StackDoor, document: YamlDocument) -> list[Finding]:
+    """What a run would look for in vain: ports, planes, links of the harness, an order to start."""
+    found: list[Finding] = []
+    ports = {s.name: s.ports for s in door.services}
+
+    def need_port(service: str, port: str, where: Where) -> None:
+        known = ports.get(service)
+        if known is not None and port not in known:
+            message = f'service "{service}" has no port "{port}"{nearest(port, known)}'
+            found.append(document.finding(where, message))
+
+    for i, service in enumerate(door.services):
+        for name, number in service.ports.items():
+            if not 0 <= number <= LAST_PORT:
+                message = f"{number} is no port; it must be 0 (any) to {LAST_PORT}"
+                found.append(document.finding(("services", i, "ports", name), message))
+        for word, text in enumerate(service.argv):
+            for port in _PORT.findall(text):
+                need_port(service.name, port or "main", ("services", i, "argv", word))
+        if service.health is not None:
+            probe = build(HealthProbe, service.health)
+            if probe.kind != "none":
+                need_port(service.name, probe.port, ("services", i, "health"))
+    need_port(door.proxy, "main", ("proxy",))
+    for plane, parts in door.planes.items():
+        for name in parts.services if parts.upstream == "service" else ():
+            need_port(name, parts.port, ("planes", plane, "port"))
+    needed = {Plane.API: (door.directory,), Plane.SIGNAL: door.rooms, Plane.MEDIA: door.rooms}
+    for plane, names in needed.items():
+        there = door.planes[plane].services if plane in door.planes else ()
+        for name in names:
+            if name not in there:
+                message = f'no group reaches "{name}" on the plane {plane}'
+                found.append(document.finding(("planes", str(plane)), message))
+    own_links = {door.directory: Plane.SIGNAL, "observer": Plane.SIGNAL, "operator": Plane.API}
+    for group, plane in own_links.items():
+        if plane not in door.harness.get(group, ()):
+            message = f'"{group}" needs links of its own on the plane {plane}'
+            found.append(document.finding(("harness",), message))
+    try:
+        graphlib.TopologicalSorter({s.name: s.depends for s in door.services}).prepare()
+    except graphlib.CycleError as error:
+        circle = " → ".join(error.args[1])
+        found.append(document.finding(("services",), f"services wait for each other: {circle}"))
     return found
