@@ -23,6 +23,7 @@ from chaoskit.model import (
     ServiceExited,
     Verdict,
 )
+from chaoskit.replay.mapping import Status
 
 
 class View(Protocol):
@@ -73,7 +74,10 @@ def describe(event: Event) -> str | None:
         case ActionFailed():
             return f"action   {event.action_id}: failed: {event.error}"
         case CueReached():
-            return f"record   {event.event} {event.text} [{event.status.replace('_', ' ')}]"
+            # What the record says, on cue: whether it happened here is the fidelity table's to say.
+            played = event.status == Status.EXECUTED
+            tag = "" if played else f" [{event.status.replace('_', ' ')}]"
+            return f"record   {event.event} {event.text}{tag}"
         case ServiceExited(expected=False):
             return f"service  {event.service} ended with {event.exit}"
         case GateJudged():

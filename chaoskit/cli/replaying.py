@@ -7,14 +7,17 @@ from pathlib import Path
 from chaoskit.cli.outcome import Frame, Judged
 from chaoskit.cli.running import RunOptions, run_experiment
 from chaoskit.errors import InvalidInput
-from chaoskit.model import Verdict
+from chaoskit.model import RunStatus, Verdict
 from chaoskit.replay.compiling import Replay, compile_replay
 from chaoskit.replay.errors import ReplayError
-from chaoskit.replay.fidelity import compare_with_record, holds
+from chaoskit.replay.fidelity import FidelityRow, compare_with_record, holds
+from chaoskit.replay.mapping import Status
 from chaoskit.report.result import RunResult
 from chaoskit.spec.incident import find_incident, incident_names, load_incident
 from chaoskit.spec.stack import load_stack
 
+NOT_PLAYED = "not_played"
+"""Status of an executed row in a run that was refused, stopped or crashed."""
 _FIRST_WORD = "first_word"
 
 
@@ -76,7 +79,10 @@ def play(replay: Replay, *, runs_dir: Path, quiet: bool) -> RunResult:
 
 def _frame(replay: Replay, judged: Judged) -> Frame:
     rows = compare_with_record(replay, judged.history)
-    valid = judged.history.complete and judged.result["valid"]
+    played = judged.result["status"] == RunStatus.COMPLETED
+    if not played:
+        rows = tuple(_not_played(row) for row in rows)
+    valid = played and judged.history.complete and judged.result["valid"]
     verdict = (
         Verdict.INCONCLUSIVE if not valid else Verdict.HELD if holds(rows) else Verdict.DEVIATED
     )
@@ -88,7 +94,7 @@ def _frame(replay: Replay, judged: Judged) -> Frame:
         "record": replay.map.record,
         "scale": replay.scale,
         "fidelity": [row.as_json() for row in rows],
-        "first_word": _first_word(replay, judged),
+        "first_word": _first_word(replay, judged) if played else None,
         "assumed": list(replay.map.assumed),
     }
     return Frame(
@@ -99,6 +105,15 @@ def _frame(replay: Replay, judged: Judged) -> Frame:
             f" {replay.scale:g}.",
             "Assumed, not from the record: " + "; ".join(replay.map.assumed) + ".",
         ],
+    )
+
+
+def _not_played(row: FidelityRow) -> FidelityRow:
+    """Return the row of a run that did not get to its end: it is neither in range nor out of it."""
+    if row.status != Status.EXECUTED:
+        return row
+    return replace(
+        row, status=NOT_PLAYED, replayed=None, replayed_text="", within=None, reason="", evidence=()
     )
 
 

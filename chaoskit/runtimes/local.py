@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import sys
@@ -20,6 +21,8 @@ from chaoskit.runtimes.ports import LOOPBACK, PortBlock, require_free
 from chaoskit.wire.guardian import Exited, Stopped
 
 POLL_S = 0.010
+START_S = 20.0
+"""A service is up after a second on an idle machine; a busy one may take much longer."""
 _PROBE_S = 0.5
 _DEATH_S = 2.0
 _EFFECT_S = 1.0
@@ -129,7 +132,7 @@ class LocalRuntime:
             for name, port in service.ports.items()
         }
 
-    async def start(self, specs: Sequence[ServiceSpec], *, within_s: float = 10.0) -> None:
+    async def start(self, specs: Sequence[ServiceSpec], *, within_s: float = START_S) -> None:
         """Start services in parallel, each after those it depends on, and wait until all serve.
 
         Raises EnvironmentMissing for one that died, with its exit and last log lines, or that does
@@ -145,7 +148,7 @@ class LocalRuntime:
                 if needed in serving:
                     await serving[needed].wait()
             await self._spawn(self._services[spec.name])
-            await self._wait_serving(self._services[spec.name], deadline_s)
+            await self._wait_serving(self._services[spec.name], deadline_s, within_s)
             serving[spec.name].set()
 
         await _all_or_first_error([bring_up(spec) for spec in specs])
@@ -178,7 +181,7 @@ class LocalRuntime:
             with suppress(AdapterError):
                 await self.wait_exit(name, within_s=_EFFECT_S)
 
-    async def restart(self, name: str, *, within_s: float = 10.0) -> None:
+    async def restart(self, name: str, *, within_s: float = START_S) -> None:
         """Start a service that has exited, on its old ports, and wait until it serves.
 
         One that runs is left as it is. Raises AdapterError when it does not come back.
@@ -189,7 +192,7 @@ class LocalRuntime:
         try:
             if service.gone.is_set() or service.pid == 0:
                 await self._spawn(service)
-            await self._wait_serving(service, time.monotonic() + within_s)
+            await self._wait_serving(service, time.monotonic() + within_s, within_s)
         except EnvironmentMissing as error:
             raise AdapterError(error.message, hint=error.hint) from error
 
@@ -256,7 +259,7 @@ class LocalRuntime:
         if status.pid in self._exits:
             self._end(service, self._exits[status.pid])
 
-    async def _wait_serving(self, service: _Service, deadline_s: float) -> None:
+    async def _wait_serving(self, service: _Service, deadline_s: float, within_s: float) -> None:
         waiting_for = "its ready file" if service.spec.ready else "its health"
         while time.monotonic() < deadline_s:
             if service.exit is not None:
@@ -268,7 +271,7 @@ class LocalRuntime:
                 if not waiting_for:
                     return
             await asyncio.sleep(POLL_S)
-        raise await self._late(service, waiting_for)
+        raise await self._late(service, waiting_for, within_s)
 
     def _is_ready(self, service: _Service) -> bool:
         """A ready file counts when the process that we started wrote it."""
@@ -285,16 +288,19 @@ class LocalRuntime:
             hint=f"the whole log is {self._folder / 'logs' / name}.log",
         )
 
-    async def _late(self, service: _Service, waiting_for: str) -> EnvironmentMissing:
+    async def _late(
+        self, service: _Service, waiting_for: str, within_s: float
+    ) -> EnvironmentMissing:
         name = service.spec.name
         try:
             state = (await self._spawner.status(name)).state
         except AdapterError as error:
             state = error.message
         return EnvironmentMissing(
-            f"{name} does not serve: waited for {waiting_for}; pid {service.pid} is {state}\n"
+            f"{name} does not serve: waited {within_s:.0f} s for {waiting_for}; pid {service.pid}"
+            f" was {state}; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n"
             + self._last_lines(name),
-            hint=f"the whole log is {self._folder / 'logs' / name}.log",
+            hint=f"on a busy machine try again; the whole log is logs/{name}.log of the run",
         )
 
     def _last_lines(self, name: str) -> str:

@@ -1,7 +1,7 @@
 """CPU priority of a run's processes: the instrument first, then the services, then other work.
 
-Relay and ears must stay awake while services are overloaded; and what else the machine does must not
-pass for a fault of the services.
+Relay and ears must stay awake while services are overloaded; and what else the machine does must
+not pass for a fault of the services.
 """
 
 import contextlib
