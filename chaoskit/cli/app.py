@@ -249,9 +249,12 @@ def render_bug(error: Exception) -> None:
 
 
 def _place_of(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "chaoskit" in frame.filename]
-    return f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+    package = Path(__file__).parents[1]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(package):
+            return f" ({path.relative_to(package)}:{frame.lineno})"
+    return ""
 
 
 def _print_problem(lines: Sequence[str], hint: str | None, code: int) -> None:

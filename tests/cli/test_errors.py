@@ -1,10 +1,12 @@
 """Bad input: one screen that says where and what, with the nearest right word, and exit code."""
 
+import re
 from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from chaoskit.cli import commands
 from chaoskit.data import experiments_dir
 from tests.cli.conftest import Command
 
@@ -104,3 +106,27 @@ def test_line(name: str, command: Command, place: Path, golden: SnapshotAssertio
     assert seen == golden
     assert len(seen.splitlines()) <= 24
     assert not (place / "runs").exists()
+
+
+def test_a_bug_is_told_in_two_lines(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "show_plan", broken)
+    seen = command("plan", "launch-night").splitlines()
+    assert seen[:3] == ["exit 1", "--- stdout", "--- stderr"]
+    assert re.fullmatch(
+        r"chaoskit has a bug: ZeroDivisionError: no listener a room \(cli/app.py:\d+\)", seen[3]
+    )
+    assert seen[4:] == ["", "hint: CHAOSKIT_DEBUG=1 shows the traceback   exit 1"]
+
+
+def test_the_traceback_of_a_bug_is_shown_on_demand(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "show_plan", broken)
+    monkeypatch.setenv("CHAOSKIT_DEBUG", "1")
+    seen = command("plan", "launch-night")
+    assert "Traceback (most recent call last)" in seen
+    assert seen.startswith("exit 1\n")
+
+
+def broken(*_: object, **__: object) -> int:
+    raise ZeroDivisionError("no listener a room")

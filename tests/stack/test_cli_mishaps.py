@@ -218,7 +218,7 @@ def test_a_bug_in_chaoskit_is_told_in_short_and_the_stack_is_taken_down(
     assert find_strays(folder) == []
     said = capsys.readouterr()
     lines = said.err.splitlines()[-4:]
-    assert lines[0].startswith("chaoskit has a bug: KeyError: 'no such lane' (running.py:")
+    assert lines[0].startswith("chaoskit has a bug: KeyError: 'no such lane' (cli/running.py:")
     assert lines[1] == f"the stack is down; the traceback is in {folder / 'crash.txt'}"
     assert lines[3] == "hint: please report it with that file   exit 1"
     assert "Traceback" not in said.err
