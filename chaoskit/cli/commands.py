@@ -173,7 +173,7 @@ def _file_of(name: str) -> Path:
     except InvalidInput:
         known = (*experiment_names(), *incident_names())
         near = nearest(name, known)
-        if not near or name in known:
+        if not near or name in known or Path(name).exists():
             raise
         raise InvalidInput(f'there is no experiment or incident "{name}"{near}') from None
 

@@ -4,6 +4,7 @@ Times are run time (`T+` from the run's origin) and UTC; each row names its evid
 sequence number or the fact it comes from (reference: timelines.md, section 6).
 """
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,8 +24,15 @@ class Row:
 
 
 def escape_cell(text: str) -> str:
-    """Return `text` fit for a Markdown table cell: pipes escaped, white space collapsed."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Return `text` fit for a Markdown table cell.
+
+    Pipes are escaped, white space is collapsed, control characters are dropped.
+
+    >>> escape_cell("a |\\x1b[31m b")
+    'a \\\\|[31m b'
+    """
+    plain = "".join(c for c in " ".join(text.split()) if unicodedata.category(c) != "Cc")
+    return plain.replace("|", "\\|")
 
 
 def timeline_markdown(

@@ -81,6 +81,10 @@ def find_experiment(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if path.is_dir() and name not in experiment_names():
+        raise InvalidInput(f"{name}: is a directory, not an experiment file")
+    if path.exists() and name not in experiment_names():
+        raise InvalidInput(f"{name}: is not a regular file")
     if path.suffix in (".yaml", ".yml") or "/" in name:
         raise InvalidInput(f"{name}: there is no such file")
     if name not in experiment_names():

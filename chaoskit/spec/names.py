@@ -180,7 +180,9 @@ class NameCheck:
     def _match(self, word: str, pattern: str, known: Sequence[str], where: Where) -> list[str]:
         found = Target(kind=TargetKind.LINK, patterns=(pattern,)).matches(known)
         if not found and any(c in pattern for c in "*?["):
-            self._add(where, f'no {word} matches "{pattern}": a fault must hit something', True)
+            near = _nearest_pattern(pattern, known)
+            message = f'no {word} matches "{pattern}": a fault must hit something{near}'
+            self._add(where, message, True)
         elif not found:
             self._add(where, f'unknown {word} "{pattern}"{nearest(pattern, known)}')
         return list(found)
@@ -260,6 +262,19 @@ def _mappings(value: Any) -> list[tuple[int, dict[str, Any]]]:
 def _texts(value: Any) -> list[str]:
     items = value if isinstance(value, list) else [value]
     return [item for item in items if isinstance(item, str)]
+
+
+def _nearest_pattern(pattern: str, known: Sequence[str]) -> str:
+    """Return a hint at the pattern with plain parts as known names have them, else at a name."""
+    parts = pattern.split(".")
+    made = set()
+    for name in known:
+        own = name.split(".")
+        if len(parts) <= len(own):
+            pairs = zip(parts, own, strict=False)
+            made.add(".".join(p if any(c in p for c in "*?[") else o for p, o in pairs))
+    match = [m for m in made if Target(kind=TargetKind.LINK, patterns=(m,)).matches(known)]
+    return nearest(pattern, match) or nearest(pattern, known)
 
 
 def _no_fault(who: str, name: str, known: Sequence[str]) -> str:

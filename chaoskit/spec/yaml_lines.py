@@ -6,6 +6,7 @@ text); duplicate keys, several documents and recursive anchors are refused.
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,6 +238,7 @@ class _Builder:
             return convert(node.value)
         if node.tag != "tag:yaml.org,2002:str":
             self.findings.append(self._finding(node, f"a tag is not allowed here: {node.tag}"))
+        self._plain(node, "text")
         return node.value
 
     def _mapping(
@@ -248,6 +250,8 @@ class _Builder:
                 self.findings.append(self._finding(key_node, "a key must be plain text"))
                 continue
             key = str(key_node.value)
+            if not self._plain(key_node, "a key"):
+                continue
             if key in result:
                 self.findings.append(self._finding(key_node, f'key "{key}" stands here twice'))
                 continue
@@ -255,8 +259,21 @@ class _Builder:
             result[key] = self.build(value_node, (*where, key), open_nodes)
         return result
 
+    def _plain(self, node: yaml.Node, what: str) -> bool:
+        """Return whether the text has no control characters: terminals would act on them."""
+        found = next((c for c in node.value if _is_control(c)), None)
+        if found is not None:
+            message = f"{what} must not have control characters; here is U+{ord(found):04X}"
+            self.findings.append(self._finding(node, message))
+        return found is None
+
     def _finding(self, node: yaml.Node, message: str) -> Finding:
         return Finding(self._document.file, _mark(node), message)
+
+
+def _is_control(character: str) -> bool:
+    # Cs: half of a surrogate pair, which no stream can encode.
+    return character not in "\t\n" and unicodedata.category(character) in ("Cc", "Cs")
 
 
 def _mark(node: yaml.Node) -> Mark:

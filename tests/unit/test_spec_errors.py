@@ -1,5 +1,6 @@
 """What a file that cannot be used is answered: every error at once, each at its place."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -454,3 +455,36 @@ def test_an_override_out_of_range_is_an_error_of_the_file() -> None:
     Path("mine.yaml").write_text(GOOD, encoding="utf-8")
     with pytest.raises(InvalidInput, match="0 is out of range"):
         load_experiment(Path("mine.yaml"), overrides=Overrides(listeners=0))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("listener.media.*", '; did you mean "listeners.media.*"?'),
+        ("hosts.*", '; did you mean "host.*"?'),
+        ("host.meda.*", '; did you mean "host.media.*"?'),
+        ("*.meda.*", '; did you mean "*.media.*"?'),
+        ("zzzzzz.*", ""),
+    ],
+)
+def test_a_glob_that_hits_nothing_is_answered_with_the_nearest(pattern: str, near: str) -> None:
+    found = errors(changed(('link: "host.*"', f'link: "{pattern}"')), PlanRefused)
+    assert f'no link matches "{pattern}": a fault must hit something{near}\n' in found
+
+
+def test_what_is_there_but_no_file_is_called_by_its_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name, words in (
+        (str(tmp_path), f"{tmp_path}: is a directory, not an experiment file"),
+        ("/dev/null", "/dev/null: is not a regular file"),
+        ("pipe.yaml", "pipe.yaml: is not a regular file"),
+        ("none.yaml", "none.yaml: there is no such file"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            find_experiment(name)
+        assert caught.value.message == words
+
+
+def test_a_folder_does_not_hide_an_experiment_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "room-node-kill").mkdir()
+    assert find_experiment("room-node-kill").name == "room-node-kill.yaml"

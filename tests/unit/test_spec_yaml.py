@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaoskit.errors import InvalidInput
 from chaoskit.spec.per_stack import choose
 from chaoskit.spec.units import (
     is_duration,
@@ -121,3 +122,26 @@ def test_per_stack_values_are_chosen_wherever_they_stand() -> None:
     assert chosen.value["a"] == "8s"
     assert chosen.mark(("a",)) == Mark(1, 14)
     assert [str(f) for f in findings] == ['f:1:18: unknown stack "livekit"']
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ('a: 1\nb: "x \\e[31m"\n', "f.yaml:2:4", "text must not have control characters; here is"),
+        ('a: ["\\x9b"]\n', "f.yaml:1:5", "here is U+009B"),
+        ('"\\a": 1\n', "f.yaml:1:1", "a key must not have control characters; here is U+0007"),
+        ('a: "\\ud800"\n', "f.yaml:1:4", "here is U+D800"),
+        ('a: "1\\r2"\n', "f.yaml:1:4", "here is U+000D"),
+    ],
+)
+def test_control_characters_are_refused_where_they_stand(text: str, where: str, what: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_yaml(text, "f.yaml")
+    assert caught.value.message.startswith(f"{where}: ")
+    assert what in caught.value.message
+    assert caught.value.message.isprintable() or "\n" in caught.value.message
+    assert "\x1b" not in caught.value.message
+
+
+def test_lines_tabs_and_letters_of_any_script_are_text() -> None:
+    assert parse_yaml('a: "1\\n2\\t3 äあ😀"\n', "f").value == {"a": "1\n2\t3 äあ😀"}
