@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -119,7 +120,7 @@ class Environment:
             self._progress.step(1, f"making .venv with Python {_version()}")
             _make_venv(self._folder)
         requirements = self._lock_file.read_text()
-        pins = re.findall(r"^([A-Za-z0-9._-]+)==", requirements, re.M)
+        pins = pins_for_here(requirements)
         if fresh or found.get("lock") != wanted["lock"]:
             self._progress.step(2, f"installing {len(pins)} locked packages")
             wheel = self._pip_wheel(requirements)
@@ -217,6 +218,35 @@ _NETWORK_HINT = (
     "setup needs a Python package index once; pip's own settings are honoured"
     " (pip.conf, PIP_INDEX_URL, PIP_FIND_LINKS, PIP_CERT, PIP_PROXY, https_proxy)"
 )
+
+
+def pins_for_here(requirements: str) -> list[str]:
+    """Return the packages of a lock that pip installs here: those whose marker holds, or without.
+
+    A marker of a form that this does not know counts as holding.
+    """
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==[^ \n]+ *(?:; *([^\\\n]+))?", requirements, re.M)
+    return [name for name, marker in pins if _holds(marker.strip())]
+
+
+def _holds(marker: str) -> bool:
+    found = re.fullmatch(r"(\w+) (==|!=|<|>=) '([^']+)'", marker)
+    here = {
+        "sys_platform": sys.platform,
+        "platform_python_implementation": platform.python_implementation(),
+        "python_full_version": _version(),
+    }
+    if found is None or found[1] not in here:
+        return True
+    name, operator, wanted = found.groups()
+    if operator in ("==", "!="):
+        return (here[name] == wanted) == (operator == "==")
+    older = _numbers(here[name]) < _numbers(wanted)
+    return older == (operator == "<")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
 
 
 def _make_venv(folder: Path) -> None:

@@ -112,9 +112,7 @@ class _Count:
             self._done += 1
             self._now = words[1 if words[0] == "Collecting" else 3].split("==")[0]
             return self._done % _EVERY_N == 0
-        if line.startswith("Ignoring "):
-            self._expected -= 1
-        elif line.startswith("Installing collected packages"):
+        if line.startswith("Installing collected packages"):
             self._done = self._expected
             self._now = "unpacking into .venv"
             return self._expected > 0

@@ -3,12 +3,14 @@
 import ast
 import errno
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tools import pip_source
-from tools.environment import Environment, SetupError
+from tools.environment import Environment, SetupError, pins_for_here
 from tools.pip_source import LockedWheel, NoPipFoundError, fetch_locked_wheel, load_settings
 
 pytestmark = pytest.mark.unit
@@ -158,3 +160,22 @@ def test_a_read_only_checkout_is_explained(tmp_path: Path, monkeypatch: pytest.M
 
 def test_an_old_python_can_read_why_it_is_refused() -> None:
     ast.parse((ROOT / "tools/bootstrap.py").read_text(), feature_version=(3, 7))
+
+
+def test_the_packages_that_are_announced_are_those_that_pip_installs() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    wanted = [
+        requirement.name
+        for line in re.findall(r"^[A-Za-z0-9].*==.*$", lock, re.M)
+        for requirement in [Requirement(line.removesuffix("\\").strip())]
+        if requirement.marker is None or requirement.marker.evaluate()
+    ]
+    assert pins_for_here(lock) == wanted
+    assert len(wanted) == len(set(wanted)) < len(re.findall(r"^\S+==", lock, re.M))
+
+
+def test_a_marker_of_another_form_counts_as_holding() -> None:
+    lock = (
+        "a==1 ; sys_platform == 'nowhere' \\\nb==1 ; extra == 'x' or extra == 'y'\nc==2\n"
+    )
+    assert pins_for_here(lock) == ["b", "c"]
