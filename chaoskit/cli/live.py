@@ -24,6 +24,7 @@ from chaoskit.model import (
     Verdict,
 )
 from chaoskit.replay.mapping import Status
+from chaoskit.report.plain_text import printable
 
 
 class View(Protocol):
@@ -113,7 +114,7 @@ class PlainView:
         """Nothing to stop."""
 
     def _line(self, at_s: float, text: str) -> None:
-        self._console.print(Text(f"{at_s:7.1f} s  {text}"), soft_wrap=True)
+        self._console.print(Text(printable(f"{at_s:7.1f} s  {text}")), soft_wrap=True)
 
     def consume(self, event: Event) -> None:
         """Print the event when it is for people; of a fault, only what it did not say last."""

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from chaoskit.report.plain_text import to_ascii
+from chaoskit.report.plain_text import printable, to_ascii
 from chaoskit.report.result import RunResult
 from chaoskit.report.words import observed, percent, seconds, threshold
 
@@ -26,7 +26,8 @@ class Pen:
 
     def text(self, text: str, style: str = "") -> Text:
         """Return `text`; widths are right since it is spelled before it is laid out."""
-        return Text(to_ascii(text) if self._ascii_only else text, style=style)
+        shown = printable(text)
+        return Text(to_ascii(shown) if self._ascii_only else shown, style=style)
 
     def mark(self, verdict: str) -> Text:
         """Return the sign of a verdict; a dot for what has none."""
