@@ -12,7 +12,7 @@ import typer
 from chaoskit import __version__
 from chaoskit.cli.interrupted import Interrupted
 from chaoskit.cli.streams import lasting_streams
-from chaoskit.errors import ChaosKitError
+from chaoskit.errors import ChaosKitError, InvalidInput
 from chaoskit.report.result import EXIT_CODES
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
@@ -36,10 +36,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _folder(value: str | Path) -> Path:
+    # An empty path would be the working directory itself: nobody who writes it means that.
+    if not str(value):
+        raise InvalidInput("--runs-dir is empty", hint="name a folder, or leave it out for runs/")
+    return Path(value)
+
+
 RunsDir = Annotated[
     Path,
     typer.Option(
         "--runs-dir",
+        parser=_folder,
         metavar="DIR",
         envvar="CHAOSKIT_RUNS",
         help="Where run folders are.",
@@ -80,8 +89,6 @@ def _version(value: bool) -> None:
 
 
 def _check_format(value: str) -> None:
-    from chaoskit.errors import InvalidInput
-
     if value not in ("text", "json"):
         raise InvalidInput(f"--format {value!r} is neither text nor json")
 

@@ -12,7 +12,7 @@ from chaoskit.cli.paths import shown_path
 from chaoskit.errors import ChaosKitError, InvalidInput
 from chaoskit.journal.folder import RunFolder
 from chaoskit.model import RunStatus
-from chaoskit.report.result import RESULT_SCHEMA, RunResult
+from chaoskit.report.result import RESULT_SCHEMA, RunResult, checked_result
 from chaoskit.report.terminal import end_screen
 
 _WORST_LAST = (0, 12, 5, 11, 10, 1, 20)
@@ -218,7 +218,7 @@ def heal_runs(run_id: str | None, *, all_runs: bool, runs_dir: Path) -> int:
                 f"run {reports[0].run} is alive; it heals when it ends",
                 hint="stop it with Ctrl-C or SIGTERM",
             )
-    shown = [r for r in reports if not (r.idle and all_runs)]
+    shown = [r for r in reports if not (r.idle and all_runs) or r.blind]
     for report in shown:
         sys.stdout.write(f"{_heal_line(report)}\n")
         sys.stdout.writelines(f"  {note}\n" for note in report.notes)
@@ -230,6 +230,8 @@ def heal_runs(run_id: str | None, *, all_runs: bool, runs_dir: Path) -> int:
 def _heal_line(report: Any) -> str:
     if report.live:
         return f"{report.run}: is alive, left alone"
+    if report.idle and report.blind:
+        return f"{report.run}: the journal cannot be read; nothing of the run is left to stop"
     if report.idle:
         return f"{report.run}: nothing to heal"
     parts = [
@@ -253,16 +255,20 @@ def show_report(run_id: str, *, runs_dir: Path, as_json: bool) -> int:
     if folder.is_live():
         raise InvalidInput(f"run {folder.id} is still alive", hint="wait for its end")
     try:
-        result: RunResult = json.loads(folder.result.read_text(encoding="utf-8"))
-        if result["schema"] != RESULT_SCHEMA:
-            name = shown_path(folder.result)
-            raise InvalidInput(f"{name}: schema {result['schema']}, not {RESULT_SCHEMA}")
+        found = json.loads(folder.result.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _no_result(folder) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         name = shown_path(folder.result)
         raise InvalidInput(f"{name}: cannot be read: {error}") from error
-    _show_result(result, as_json=as_json, whole=True)
+    try:
+        result = checked_result(found)
+        _show_result(result, as_json=as_json, whole=True)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        # What was written by somebody else may be wrong at any depth: the screen itself finds out.
+        why = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+        what = f"result.json of run {folder.id} is not a {RESULT_SCHEMA} result"
+        raise InvalidInput(f"{what}: {' '.join(why.split())}") from error
     return int(result["exit_code"])
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from chaoskit.cli.paths import shown_path
 from chaoskit.errors import InvalidInput
 
 _KINDS = ("experiments", "faults", "checks", "incidents", "runs")
@@ -15,6 +16,11 @@ def show_list(what: str, *, runs_dir: Path) -> int:
         raise InvalidInput(f"there is no list of {what!r}", hint="one of " + ", ".join(_KINDS))
     columns, rows = _rows(what, runs_dir)
     rows = list(rows)
+    if not rows and sys.stderr:
+        where = f" in {shown_path(runs_dir)}" if what == "runs" else ""
+        sys.stderr.write(f"There are no {what}{where}.\n")
+    if not rows:
+        return 0
     if not sys.stdout or not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))  # noqa: T201  (rows for other programs)
@@ -46,12 +52,20 @@ def _rows(what: str, runs_dir: Path) -> tuple[Sequence[str], Iterable[Sequence[s
             folders = sorted((fixtures_dir() / "incidents").iterdir())
             return ("id",), ((f.name,) for f in folders if f.is_dir())
         case _:
-            from chaoskit.journal.runs import list_runs
+            from chaoskit.journal.runs import UNREADABLE, list_runs
 
             return (
-                ("run", "experiment", "started", "status", "to heal"),
+                ("run", "experiment", "started", "status", "verdict", "exit", "to heal"),
                 (
-                    (r.folder.id, r.experiment, r.started_at, r.status, str(r.pending))
+                    (
+                        r.folder.id,
+                        r.experiment,
+                        r.started_at,
+                        r.status,
+                        r.verdict,
+                        r.exit_code,
+                        "?" if r.status == UNREADABLE and not r.pending else str(r.pending),
+                    )
                     for r in list_runs(runs_dir)
                 ),
             )

@@ -37,7 +37,8 @@ class HealReport:
     """What a take-over did. `live`: the run's holder lives, so nothing was done.
 
     `healed`, `residual`: fault ids. `killed`: processes that did not end by themselves. `left`:
-    processes that are still there. `notes`: what was in the way, for the user.
+    processes that are still there. `notes`: what was in the way, for the user. `blind`: the journal
+    cannot be read, so that only processes were looked for.
     """
 
     run: str
@@ -47,6 +48,7 @@ class HealReport:
     killed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    blind: bool = False
 
     @property
     def clean(self) -> bool:
@@ -68,9 +70,10 @@ async def heal_run(folder: RunFolder, *, within_s: float = 10.0) -> HealReport:
     if lock is None:
         return HealReport(run=folder.id, live=True)
     try:
-        journal = load_journal(folder.journal)
+        journal, problem = _read_journal(folder)
         if not pending_undos(journal.events) and not find_strays(folder.path):
-            return HealReport(run=folder.id)
+            notes = (problem,) if problem else ()
+            return HealReport(run=folder.id, notes=notes, blind=bool(problem))
 
         async def kill_what_is_left() -> Sequence[str]:
             return [str(stray) for stray in kill_strays(find_strays(folder.path))]
@@ -151,6 +154,21 @@ async def take_over(
     )
 
 
+def _read_journal(folder: RunFolder) -> tuple[RunJournal, str]:
+    """Return the journal as far as it can be read, and what the user is told when it cannot."""
+    name = folder.journal.name
+    try:
+        journal = load_journal(folder.journal)
+    except InvalidInput as error:
+        journal, why = RunJournal(header=None, events=()), error.message
+    else:
+        if not journal.headless:
+            return journal, ""
+        why = f"{name}: it does not begin with the header of a journal"
+    looked = "looked at instead: processes that carry the run's mark in their environment"
+    return journal, f"{why}; {looked}"
+
+
 class _HealRecord:
     """heal.jsonl, as far as the disk lets us: healing goes on when it cannot be written down."""
 
@@ -160,11 +178,10 @@ class _HealRecord:
         self.notes: list[str] = []
 
     def load_journal(self) -> RunJournal:
-        try:
-            return load_journal(self._folder.journal)
-        except InvalidInput as error:
-            self.notes.append(error.message)
-            return RunJournal(header=None, events=())
+        journal, problem = _read_journal(self._folder)
+        if problem:
+            self.notes.append(problem)
+        return journal
 
     def begin(self, event: HealBegun) -> None:
         first_line = {

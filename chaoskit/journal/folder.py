@@ -226,11 +226,23 @@ def _point_latest(runs_dir: Path, run_id: str) -> None:
 
 
 def run_folders(runs_dir: Path) -> Iterator[RunFolder]:
-    """Yield the run folders in `runs_dir`, oldest first; none when it is not there."""
+    """Yield the run folders in `runs_dir`, oldest first; none when it is not there.
+
+    Raises InvalidInput when it is something else than a folder, or cannot be read.
+    """
     try:
         entries = [entry for entry in os.scandir(runs_dir.resolve()) if _is_run(entry)]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return
+    except OSError as error:
+        why = (
+            "is a file, not a folder of runs"
+            if isinstance(error, NotADirectoryError)
+            else f"cannot be read: {error.strerror}"
+        )
+        raise InvalidInput(
+            f"{runs_dir} {why}", hint="name the folder of the runs with --runs-dir"
+        ) from error
     for entry in sorted(entries, key=lambda e: (_birth_s(e), e.name)):
         yield RunFolder(Path(entry.path))
 

@@ -22,12 +22,14 @@ class RunJournal:
 
     `header` None: its first line is missing or torn. `events`: all of them, those of `heal.jsonl`
     merged in. `cut`: the last line was torn. `unreadable`: whole lines that are no event we know.
+    `headless`: there is a journal, but it does not begin as one.
     """
 
     header: JournalHeader | None
     events: tuple[Event, ...]
     cut: bool = False
     unreadable: int = 0
+    headless: bool = False
 
     @property
     def ended(self) -> RunEnded | None:
@@ -50,6 +52,7 @@ def load_journal(journal: Path, heal: Path | None = None) -> RunJournal:
         events=tuple(merged),
         cut=lines.cut,
         unreadable=lines.unreadable + healed.unreadable,
+        headless=lines.header is None and not lines.empty,
     )
 
 
@@ -75,6 +78,7 @@ class _Lines:
         self._path = path
         self._format = file_format
         self.header: JournalHeader | None = None
+        self.empty = True
         self.cut = False
         self.unreadable = 0
 
@@ -85,6 +89,7 @@ class _Lines:
             return
         except OSError as error:
             raise InvalidInput(f"cannot read {self._path}: {error.strerror}") from error
+        self.empty = not data
         for number, line in enumerate(data.splitlines(keepends=True)):
             event = self._read(number, line)
             if event is not None:
