@@ -13,6 +13,7 @@ from chaoskit import __version__
 from chaoskit.cli.interrupted import Interrupted
 from chaoskit.cli.streams import lasting_streams
 from chaoskit.errors import ChaosKitError, InvalidInput
+from chaoskit.report.plain_text import printable
 from chaoskit.report.result import EXIT_CODES
 
 _EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
@@ -265,7 +266,7 @@ def _place_of(error: Exception) -> str:
 
 
 def _print_problem(lines: Sequence[str], hint: str | None, code: int) -> None:
-    text = "\n".join(lines)
+    text = printable("\n".join(lines))
     if hint:
         text += f"\n\nhint: {hint}"
     if sys.stderr:

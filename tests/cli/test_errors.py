@@ -71,6 +71,12 @@ def test_a_file_that_is_not_text(command: Command, place: Path, golden: Snapshot
     assert command("validate", "mine.yaml") == golden
 
 
+def test_what_is_told_again_does_not_steer_the_terminal(command: Command) -> None:
+    seen = command("run", "\x1b[2Jzzz")
+    assert 'unknown experiment "[2Jzzz"' in seen
+    assert "\x1b" not in seen
+
+
 LINES = {
     "run-unknown": ["run", "host-drop-fresh-rom"],
     "run-unlike-any": ["run", "zzz"],
