@@ -301,10 +301,15 @@ def _validity(result: RunResult, pen: Pen) -> list[RenderableType]:
 
 
 def _closing(result: RunResult, pen: Pen) -> list[RenderableType]:
+    out: list[RenderableType] = []
+    control = result.get("control")
+    if control:
+        did = "and did" if control["as_expected"] else f"but ended {result['verdict']}"
+        out.append(pen.text(f"Control of the pair: it had to end {control['expect']}, {did}."))
     files = ", ".join(result.get("artifacts", []))
     verdict = pen.text(f"{result['status']}, {result['verdict']}", "bold")
     verdict.append(f"   run {result['run_id']}   exit {result['exit_code']}", style="dim")
-    return [pen.text(f"Written: {result['folder']}/ ({files})"), verdict]
+    return [*out, pen.text(f"Written: {result['folder']}/ ({files})"), verdict]
 
 
 def plan_screen(

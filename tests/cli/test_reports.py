@@ -48,6 +48,19 @@ def test_report_as_json_is_the_stored_object(command: Command, stored: Stored) -
     assert json.loads(out.removeprefix("stdout\n")) == json.loads((DATA / "night.json").read_text())
 
 
+@pytest.mark.parametrize(
+    ("as_expected", "told"), [(True, "deviated, and did."), (False, "deviated, but ended held.")]
+)
+def test_a_control_says_whether_its_pair_differs(
+    as_expected: bool, told: str, command: Command, stored: Stored, place: Path
+) -> None:
+    file = place / "runs" / stored("held") / "result.json"
+    result = json.loads(file.read_text())
+    result["control"] = {"expect": "deviated", "as_expected": as_expected}
+    file.write_text(json.dumps(result))
+    assert f" Control of the pair: it had to end {told}\n" in command("report", "7f3c")
+
+
 def test_the_latest_run_is_meant_when_none_is_named(
     command: Command, stored: Stored, place: Path
 ) -> None:
