@@ -175,7 +175,5 @@ def test_the_packages_that_are_announced_are_those_that_pip_installs() -> None:
 
 
 def test_a_marker_of_another_form_counts_as_holding() -> None:
-    lock = (
-        "a==1 ; sys_platform == 'nowhere' \\\nb==1 ; extra == 'x' or extra == 'y'\nc==2\n"
-    )
+    lock = "a==1 ; sys_platform == 'nowhere' \\\nb==1 ; extra == 'x' or extra == 'y'\nc==2\n"
     assert pins_for_here(lock) == ["b", "c"]
