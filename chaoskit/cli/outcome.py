@@ -1,6 +1,7 @@
 """From a finished run folder to result.json and timeline.md. Reads records; starts nothing."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,7 @@ def judge_run(folder: RunFolder, experiment: Experiment, *, ear_delay_s: float) 
         "residual_faults": [undo.fault_id for undo in pending_undos(journal.events)],
         "started_at": header.started_at,
         "run_seconds": round(history.end_s, 3),
+        "machine": {"cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)},
         **summarise(history),
         "books": listener_books(history),
         "folder": str(folder.path),

@@ -293,6 +293,16 @@ def _validity(result: RunResult, pen: Pen) -> list[RenderableType]:
             check["verdict"] == "deviated" for check in result.get("checks", ())
         ):
             out.append(pen.text("Deviations above are seen, not attributable.", "yellow"))
+        machine = result.get("machine") or {}
+        if machine and machine["load_average"] > machine["cores"]:
+            out.append(
+                pen.text(
+                    f"The machine was busy when the run ended: load average"
+                    f" {machine['load_average']:.1f} on {machine['cores']} cores. Try again when it"
+                    " has two of them to spare.",
+                    "yellow",
+                )
+            )
     if result.get("residual_faults"):
         left = ", ".join(result["residual_faults"])
         hint = f"chaoskit heal {result['run_id']}"
