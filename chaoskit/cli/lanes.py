@@ -127,6 +127,8 @@ class TerminalView:
 
     def tick(self, now_s: float, facts: FactTail) -> None:
         """Update lanes, the listeners line and the ears line."""
+        if now_s > self._texts.planned_end_s:
+            return  # everybody goes home now; the last picture is that of the run
         self._now_s = now_s
         self._crowd = crowd_line(facts)
         self._bar = self._listeners_bar(facts)

@@ -176,6 +176,8 @@ def play(watched: Watched, facts: FactTail, report: Report) -> Iterator[str]:
     view.consume(PhaseEntered(at_s=30.5, phase=Phase.STEADY_AGAIN))
     view.tick(99.9, facts)
     yield watched.frame()
+    report(*(Left(t=ORIGIN_S, p=k, why="end") for k in listeners()))
+    view.tick(100.1, facts)
     view.say("Stopping: nothing to heal …")
     yield watched.frame()
 
