@@ -20,6 +20,8 @@ from chaoskit.faults.protocol import aim
 from chaoskit.model import Effect, LinkSpec, Plane, Undo
 from chaoskit.ports import CrowdFacts, Loss, NetSample, Tools
 
+HOLE_AT_LEAST = 3
+"""Datagrams missing between two samples, by their sequence numbers: 60 ms, an audible gap."""
 SILENT_FOR_S = 0.4
 """So long without a datagram counts as cut: 20 frames, ten times the longest masked gap."""
 RECENT_S = {Plane.API: 10.0, Plane.SIGNAL: 25.0}
@@ -169,16 +171,17 @@ def silent_from(
 ) -> float | None:
     """Return when the first silence of `SILENT_FOR_S` within [since_s, until_s] began, or None.
 
-    A silence is a span in which nothing arrived, or an interval between two samples that lacks so
-    many of the usual `per_s` datagrams a second. Samples from before `since_s` are where the first
-    interval begins.
+    A silence is a span in which nothing arrived, an interval between two samples that lacks so
+    many of the usual `per_s` datagrams a second, or, for one too short for that, a hole of
+    `HOLE_AT_LEAST` in the sequence numbers of what came after it. Samples from before `since_s` are
+    where the first interval begins.
     """
     start: NetSample | None = None
     for before, later in pairwise(s for s in samples if s.at_s <= until_s):
         if later.at_s <= since_s:
             continue
         lacking_s = later.at_s - before.at_s - (later.received - before.received) / per_s
-        if lacking_s >= SILENT_FOR_S:
+        if lacking_s >= SILENT_FOR_S or later.missing - before.missing >= HOLE_AT_LEAST:
             return max(before.at_s, since_s)
         if later.received != before.received or before.at_s < since_s:
             start = None

@@ -204,6 +204,15 @@ def test_short_samples_add_up_to_one_silence() -> None:
     assert silent_from(dense[:4], 50.0, 10.3, 20.0) is None
 
 
+def test_a_hole_in_the_sequence_proves_a_cut_too_short_to_lack_much() -> None:
+    def after(missing: int) -> list[NetSample]:
+        return [replace(samples(0, 50, 95)[i], missing=m) for i, m in enumerate((0, 0, missing))]
+
+    last_s = after(0)[-1].at_s
+    assert silent_from(after(2), 50.0, last_s - 0.5, last_s) is None
+    assert silent_from(after(5), 50.0, last_s - 0.5, last_s) == pytest.approx(last_s - 0.5)
+
+
 async def test_a_cut_of_one_second_is_seen_between_samples_a_second_apart() -> None:
     run = fake_run()
     spec = fault("drop", "listeners.media.*", duration_s=1.0)
