@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chaoskit.audio.gaps import JUDGED_SHARE, recover
 from chaoskit.checks.history import History
-from chaoskit.checks.tracks import Span, Track
+from chaoskit.checks.tracks import Span, Stay, Track
 from chaoskit.model import SLOT_S
 from chaoskit.wire.facts import ConnectFailed, FirstFrame, Found, Lost, SignalUp
 
@@ -239,7 +239,7 @@ def _clock(
         t for t, f in track.facts if isinstance(f, Lost | ConnectFailed | Found) and t >= from_s
     ]
     noticed_s = min([*told[:1], max(impact_s, from_s)])
-    again = track.joined_after(from_s)
+    again = _way_back(track, from_s, steady_s)
     return Clock(
         participant=track.participant,
         cohort=cohort,
@@ -255,6 +255,17 @@ def _clock(
         first_frame_s=_first(track, FirstFrame, max(impact_s, from_s)),
         steady_s=steady_s,
     )
+
+
+def _way_back(track: Track, from_s: float, steady_s: float | None) -> Stay | None:
+    """Return the stay that led to steady hearing; the first new one for who never got there.
+
+    A participant may get in, be sent away again, and come back for good.
+    """
+    if steady_s is None:
+        return track.joined_after(from_s)
+    new = [s for s in track.stays if from_s <= s.from_s <= steady_s]
+    return new[-1] if new else track.joined_after(from_s)
 
 
 def _first(track: Track, kind: type[SignalUp] | type[FirstFrame], since_s: float) -> float | None:

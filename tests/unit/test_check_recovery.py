@@ -3,6 +3,7 @@
 import pytest
 
 from chaoskit.checks.judging import judge_all
+from chaoskit.checks.summary import summarise
 from chaoskit.model import CheckResult, CheckSpec, Verdict
 from tests.unit.histories import HEARS_HOST, HOST, HandMade, check, drop, near
 
@@ -84,3 +85,15 @@ def test_a_joint_clock_says_so() -> None:
 def test_recovery_of_a_fault_that_was_never_injected_is_inconclusive() -> None:
     run = HandMade(faults=[drop()])
     assert judge(run, spec(never_at_most=0)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_in_a_room_is_the_stay_that_led_back_not_one_it_was_sent_away_from() -> None:
+    run = cut(10.0)
+    run.lose(run.listeners, 20.2, link="listeners.signal.room-a", why="reset")
+    run.join(run.listeners, 21.0, why="lost")
+    run.lose(run.listeners, 23.0, link="listeners.signal.room-a", why="kicked")
+    run.join(run.listeners, 28.0, why="lost")
+    rows = summarise(run.history())["recovery"]
+    listeners = next(r for r in rows if r["group"] == "listeners" and r["from"] == "effect")
+    assert listeners["steady_p50_s"] == near(10.0)
+    assert listeners["joined_p50_s"] == near(8.0)
