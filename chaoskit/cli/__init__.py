@@ -1,1 +1,1 @@
-"""The command line: commands, output choice and exit codes; `wiring` alone builds adapters."""
+"""The command line: commands, output choice and exit codes; `session` builds the adapters."""
