@@ -91,10 +91,10 @@ async def open_session(
         crowd_specs = [_shard_spec(share) for share in shares]
         runtime.prepare([*specs.values(), *crowd_specs])
         say(f"starting {stack.title} and {people} participants in {len(shares)} processes")
-        # The crowd's processes load while the stack starts; they wait for their plans.
+        await runtime.start([s for s in specs.values() if s.name != stack.directory])
+        # The crowd's processes load while the directory starts; they wait for their plans.
         crowd = asyncio.create_task(runtime.start(crowd_specs, within_s=CROWD_START_S))
         ends.push_async_callback(_settled, crowd)
-        await runtime.start([s for s in specs.values() if s.name != stack.directory])
 
         url = f"http://{runtime.addresses()[stack.proxy, 'main']}"
         proxy, links = await _open_links(url, folder, guardian, experiment, stack, runtime, shares)
